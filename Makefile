@@ -1,0 +1,69 @@
+# Phenoscale's two commands: `make demo` and `make test`. Both set up the virtual environment themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+PYTEST_FLAGS ?= -q
+# One thread a process: the tests run two processes on two cores, and results do not depend on the thread count.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: help setup demo test lint format acceptance bench compile docs render clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Phenoscale needs Python 3.11 or 3.12; name one with: make PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-all: $(INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(INPUTS) $(VENV)/.installed-all
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed-dev  ## the virtual environment with everything, development tools included
+
+demo: $(VENV)/.installed-all  ## the whole chain on a simulated screen, as a local Kubeflow pipeline
+	$(BIN)/phenoscale run full --config demo
+
+test: lint  ## lint, types, contracts and every test except the slow proofs
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -n 2 -m "not acceptance and not ranks"
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -m "ranks and not acceptance"
+
+lint: $(VENV)/.installed-dev  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+acceptance: $(VENV)/.installed-dev  ## the slow proofs: three screen seeds, null screens, kills in every stage
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -s -m acceptance --timeout 7200
+
+bench: $(VENV)/.installed-dev  ## performance scripts; each prints a table and writes JSON under build/bench
+	@mkdir -p build/bench
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+compile: $(VENV)/.installed-all  ## compile the pipelines into the package again
+	$(BIN)/phenoscale compile
+
+docs: $(VENV)/.installed-all  ## write docs/verbs.md again from the configs
+	$(BIN)/python -m docs.write_verbs
+
+render: ## render the Kubernetes manifests
+	kubectl kustomize infra/overlays/example
+
+clean:  ## remove the virtual environment and everything the tools left
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache platform/*.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
