@@ -1,0 +1,71 @@
+"""The base of every config, and its kinds of field: settings change results, locations and runtime do not."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+FieldKind = Literal["setting", "location", "runtime"]
+
+
+class Config(pydantic.BaseModel):
+    """A frozen config: unknown keys and non-finite numbers are refused."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=False,
+    )
+
+
+def setting(default: Any = ..., *, help: str, **constraints: Any) -> Any:
+    """Declare a field that changes the result, and so enters the fingerprint.
+
+    Args:
+        default: the value when none is given; without one the field is required. For a value built anew each
+            time pass `default_factory=` instead.
+        help: the sentence that `--help` shows.
+        constraints: what pydantic.Field takes: gt, ge, lt, le, min_length, pattern, default_factory, ...
+    """
+    return _declare("setting", default, help=help, constraints=constraints)
+
+
+def location(default: Any = "", *, help: str, **constraints: Any) -> Any:
+    """Declare a path or URI; an input enters a stage's key by its digest, not by its place."""
+    return _declare("location", default, help=help, constraints=constraints)
+
+
+def runtime(default: Any, *, help: str, **constraints: Any) -> Any:
+    """Declare a field that says where and how fast to run, never what comes out: device, workers, logging."""
+    return _declare("runtime", default, help=help, constraints=constraints)
+
+
+def field_kind(info: FieldInfo) -> FieldKind:
+    """Return a field's kind; an undeclared field (a section, a discriminator) counts as a setting."""
+    extra = info.json_schema_extra
+    kind = extra.get("kind") if isinstance(extra, dict) else None
+    if kind == "location":
+        return "location"
+    return "runtime" if kind == "runtime" else "setting"
+
+
+def _declare(kind: FieldKind, default: Any, *, help: str, constraints: dict[str, Any]) -> Any:
+    if "default_factory" not in constraints:
+        constraints = {"default": default, **constraints}
+    return pydantic.Field(description=help, json_schema_extra={"kind": kind}, **constraints)
+
+
+class Runtime(Config):
+    """Where and how a verb runs; nothing here changes what it computes."""
+
+    workspace: str = runtime("phenoscale-workspace", help="folder that holds the outputs of all stages")
+    device: str = runtime("auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
+    num_workers: int = runtime(2, ge=0, help="threads that read and decode")
+    num_processes: int = runtime(1, ge=1, help="processes that train together on this machine")
+    tracking_uri: str = runtime("", help="MLflow server; empty: a SQLite file in the workspace")
+    experiment_name: str = runtime("phenoscale", help="MLflow experiment that holds the runs")
+    parent_run_id: str = runtime("", help="MLflow run under which this one is nested")

@@ -1,0 +1,97 @@
+"""Say in one message what is wrong with a config: every field, its value, the rule and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pydantic
+
+from phenoscale.config.fields import Config
+from phenoscale.config.flags import sections_in
+
+_MAX_LISTED_NAMES: Final = 12
+_MAX_VALUE_LENGTH: Final = 80
+
+
+def describe_problems(
+    cls: type[Config], error: pydantic.ValidationError, *, origin: Callable[[str], str]
+) -> str:
+    """Return the message for a config that breaks one or more rules.
+
+    Args:
+        cls: the config class that was to be filled.
+        error: what pydantic found.
+        origin: from a dotted field name to where its value came from.
+    """
+    problems = [_describe(cls, problem, origin=origin) for problem in error.errors()]
+    if len(problems) == 1:
+        return f"{cls.__name__}: {problems[0]}"
+    return "\n".join(
+        [f"{cls.__name__} has {len(problems)} problems:", *(f"  {problem}" for problem in problems)]
+    )
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """Return the choice that is spelled most like a name, or an empty string when none is close."""
+    found = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return found[0] if found else ""
+
+
+def suggest(name: str, choices: Sequence[str], *, prefix: str = "") -> str:
+    """Return the way out of an unknown name: the nearest valid one, or the list of them."""
+    close = nearest(name, choices)
+    if close:
+        return f"did you mean {prefix}{close}?"
+    listed = ", ".join(prefix + choice for choice in choices[:_MAX_LISTED_NAMES])
+    more = ", ..." if len(choices) > _MAX_LISTED_NAMES else ""
+    return f"valid: {listed}{more}" if listed else "nothing is valid here"
+
+
+def _describe(cls: type[Config], problem: Any, *, origin: Callable[[str], str]) -> str:
+    location: tuple[int | str, ...] = problem["loc"]
+    names, valid = _resolve(cls, location)
+    field = ".".join(names)
+    place = origin(field) if field else origin("")
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        prefix = ".".join([*names[:-1], ""]) if len(names) > 1 else ""
+        return f"unknown field {field} ({place}); {suggest(names[-1], valid, prefix=prefix)}"
+    if kind == "missing":
+        return f"{field} is required and was not given; add it to the config file or as --{field} ({place})"
+    rule = problem["msg"].removeprefix("Value error, ")
+    value = repr(problem["input"])
+    value = value if len(value) <= _MAX_VALUE_LENGTH else value[: _MAX_VALUE_LENGTH - 3] + "..."
+    return f"{field or 'config'} = {value} ({place}): {rule[:1].lower() + rule[1:]}"
+
+
+def _resolve(cls: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """Return a problem's dotted field name without pydantic's union tags, and the names valid at its end."""
+    sections: list[type[Config]] = [cls]
+    names: list[str] = []
+    valid: list[str] = []
+    is_entry = False  # inside a list or dict, where an index, a key or a union's tag comes before the field
+    for depth, part in enumerate(location):
+        fields = {name: info for section in sections for name, info in section.model_fields.items()}
+        known = fields.get(str(part))
+        is_last = depth == len(location) - 1
+        if known is not None and not isinstance(part, int):
+            sections, names, is_entry = list(sections_in(known.annotation)), [*names, str(part)], True
+        elif not is_last and is_entry and _narrow(sections, str(part)):
+            sections = _narrow(sections, str(part))
+        else:
+            names.append(str(part))
+            valid = list(fields)
+    return names, valid
+
+
+def _narrow(sections: Sequence[type[Config]], tag: str) -> list[type[Config]]:
+    """Return the sections that a union's tag chooses: by class name, or by a Literal field that equals it."""
+    return [
+        section
+        for section in sections
+        if section.__name__ == tag
+        or any(tag in map(str, typing.get_args(info.annotation)) for info in section.model_fields.values())
+    ]

@@ -1,0 +1,34 @@
+"""Who am I among the processes that train together: read from torchrun's environment, without torch."""
+
+from __future__ import annotations
+
+import os
+
+from phenoscale.errors import UserError
+
+
+def rank() -> int:
+    """Return this process's number among all processes of the job, 0 outside of one."""
+    return _read_count("RANK", default=0)
+
+
+def world_size() -> int:
+    """Return the number of processes of the job, 1 outside of one."""
+    return _read_count("WORLD_SIZE", default=1)
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, 0 outside of a job."""
+    return _read_count("LOCAL_RANK", default=0)
+
+
+def _read_count(variable: str, *, default: int) -> int:
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
+    if not text.isdigit():
+        raise UserError(
+            f"environment variable {variable}={text!r} is not a whole number; "
+            f"unset it, or start the processes with torchrun, which sets it"
+        )
+    return int(text)
