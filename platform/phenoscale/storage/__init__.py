@@ -1,0 +1,20 @@
+"""Where bytes live: local folders and S3 behind one interface, atomic writes, and content digests."""
+
+from phenoscale.storage.digests import digest_bytes, digest_file, digest_path, digest_uri
+from phenoscale.storage.interface import ObjectInfo, Storage
+from phenoscale.storage.local import LocalStorage, write_atomic
+from phenoscale.storage.open import is_remote, open_storage, read_uri
+
+__all__ = [
+    "LocalStorage",
+    "ObjectInfo",
+    "Storage",
+    "digest_bytes",
+    "digest_file",
+    "digest_path",
+    "digest_uri",
+    "is_remote",
+    "open_storage",
+    "read_uri",
+    "write_atomic",
+]

@@ -1,0 +1,172 @@
+"""S3, or a server that speaks it, as a store of bytes; the only module that imports boto3."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from phenoscale.errors import RetryError, UserError
+from phenoscale.storage.interface import ObjectInfo, check_key
+
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_DENIED: Final = frozenset(
+    {
+        "401",
+        "403",
+        "AccessDenied",
+        "AllAccessDisabled",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+    }
+)
+_TAKEN: Final = frozenset({"409", "412", "ConditionalRequestConflict", "PreconditionFailed"})
+_PAST_THE_END: Final = frozenset({"416", "InvalidRange"})
+_WAY_OUT_DENIED: Final = "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and that the account may use this bucket"
+
+
+class S3Storage:
+    """A bucket's prefix whose objects are the keys below it."""
+
+    def __init__(self, client: Any, *, bucket: str, prefix: str) -> None:
+        self._client, self._bucket, self._prefix = client, bucket, prefix
+
+    @classmethod
+    def open(cls, uri: str) -> S3Storage:
+        """Open `s3://bucket/prefix`; endpoint, credentials and region come from the environment."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise UserError(f"{uri!r} names no bucket; write s3://bucket/prefix")
+        return cls(_client(os.environ.get("AWS_ENDPOINT_URL", "")), bucket=bucket, prefix=prefix.strip("/"))
+
+    @property
+    def uri(self) -> str:
+        """The address that the keys are relative to."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return an object's bytes; a missing one is a UserError."""
+        with self._explained(key):
+            return bytes(self._client.get_object(**self._object(key))["Body"].read())
+
+    def read_range(self, key: str, *, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from `start`; past the end there are none."""
+        if length <= 0:
+            return b""
+        span = f"bytes={start}-{start + length - 1}"
+        with self._explained(key):
+            try:
+                return bytes(self._client.get_object(**self._object(key), Range=span)["Body"].read())
+            except _client_error() as error:
+                if _code(error) in _PAST_THE_END:
+                    return b""
+                raise
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """Write an object whole or not at all, replacing what was there."""
+        with self._explained(key):
+            self._client.put_object(**self._object(key), Body=data)
+
+    def create_bytes(self, key: str, data: bytes) -> bool:
+        """Write an object only if there is none; of several writers exactly one gets True."""
+        with self._explained(key):
+            try:
+                self._client.put_object(**self._object(key), Body=data, IfNoneMatch="*")
+            except _client_error() as error:
+                if _code(error) in _TAKEN:
+                    return False
+                raise
+            return True
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is an object under the key."""
+        with self._explained(key):
+            try:
+                self._client.head_object(**self._object(key))
+            except _client_error() as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+            return True
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with the prefix, sorted by key."""
+        base = f"{self._prefix}/" if self._prefix else ""
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=base + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"].removeprefix(base)
+                    yield ObjectInfo(key=key, size=entry["Size"], etag=entry["ETag"].strip('"'))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; removing a missing one is no error."""
+        with self._explained(key):
+            self._client.delete_object(**self._object(key))
+
+    def _object(self, key: str) -> dict[str, str]:
+        check_key(key)
+        return {"Bucket": self._bucket, "Key": f"{self._prefix}/{key}" if self._prefix else key}
+
+    @contextlib.contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        import botocore.exceptions as exceptions
+
+        address = f"{self.uri}/{key}"
+        try:
+            yield
+        except exceptions.ClientError as error:
+            code = _code(error)
+            if code in _MISSING:
+                raise UserError(f"{address} does not exist ({code}); check bucket and key") from error
+            if code in _DENIED:
+                raise UserError(f"{address}: access denied ({code}); {_WAY_OUT_DENIED}") from error
+            if _is_passing(error):
+                raise RetryError(f"{address}: the store is away or busy ({code}); repeat later") from error
+            raise UserError(
+                f"{address}: the store refused ({error}); correct the address or request"
+            ) from error
+        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
+            raise UserError(f"{address}: no S3 credentials ({error}); {_WAY_OUT_DENIED}") from error
+        except (exceptions.HTTPClientError, exceptions.IncompleteReadError, ConnectionError) as error:
+            raise RetryError(f"{address}: the store does not answer ({error}); repeat later") from error
+        except exceptions.ParamValidationError as error:
+            raise UserError(f"{address} is no S3 address ({error}); write s3://bucket/prefix") from error
+
+
+@functools.cache
+def _client(endpoint: str) -> Any:
+    import boto3
+    import botocore.config
+
+    # path-style addresses work with every S3 server; sums only where a server asks: not all of them know them
+    settings = botocore.config.Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=10,
+        s3={"addressing_style": "path"} if endpoint else {},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return boto3.client("s3", endpoint_url=endpoint or None, config=settings, region_name=region)
+
+
+def _client_error() -> type[Exception]:
+    import botocore.exceptions
+
+    return botocore.exceptions.ClientError  # type: ignore[no-any-return]
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_passing(error: Any) -> bool:
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return status >= 500 or status == 429 or _code(error) in ("SlowDown", "RequestTimeout", "Throttling")
