@@ -1,0 +1,232 @@
+"""EmbeddingTable: vectors of crops, fields, wells, guides or perturbations, with their well columns.
+
+On disk: a Parquet dataset `experiment=E/plate=P/*.parquet` (names URL-quoted; plates are unique only inside
+an experiment), column `embedding` a fixed-size list of float32, the table's facts in the Parquet schema.
+Shapes: N rows, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+from urllib.parse import quote, unquote
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from phenoscale.errors import UserError
+from phenoscale.schema.columns import (
+    Embeddings,
+    digest_columns,
+    embedding_table,
+    read_metadata,
+    read_parquet,
+    split_embeddings,
+    write_parquet,
+)
+
+Level = Literal["crop", "field", "well", "guide", "perturbation"]
+PARTITIONS = ("experiment", "plate")
+NUM_CROPS = "num_crops"
+"""Column that says how many crops a vector is the mean of."""
+
+
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """Vectors and the well columns that say where they come from.
+
+    Attributes:
+        frame: one row per vector: key and well columns, `num_crops` where vectors are means of crops.
+        embeddings: [N, D], float32 on disk; float64 is kept in memory where a computation needs it.
+        level: what one row is.
+        encoder: digest of the encoder that made the vectors, "" when unknown.
+        block: 0-based block that was read out, None for an encoder without blocks.
+        pooling: how tokens became one vector.
+    """
+
+    frame: pd.DataFrame
+    embeddings: Embeddings
+    level: Level
+    encoder: str = ""
+    block: int | None = None
+    pooling: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
+        assert len(self.frame) == len(self.embeddings), "one row per vector"
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of dimensions of a vector."""
+        return int(self.embeddings.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content, whatever the file layout."""
+        return digest_columns(self.frame, self.embeddings)
+
+    def with_embeddings(self, embeddings_ND: Embeddings) -> EmbeddingTable:
+        """The same rows with other vectors."""
+        return replace(self, embeddings=embeddings_ND)
+
+    def select(self, rows_N: npt.NDArray[Any]) -> EmbeddingTable:
+        """The rows under a boolean mask, or at given positions."""
+        chosen = np.flatnonzero(rows_N) if rows_N.dtype == np.bool_ else rows_N
+        return replace(
+            self, frame=self.frame.iloc[chosen].reset_index(drop=True), embeddings=self.embeddings[chosen]
+        )
+
+
+def partition_path(folder: Path, *, experiment: str, plate: str) -> Path:
+    """Folder of one plate inside a dataset; names are URL-quoted, so that any plate name is a path.
+
+    Raises:
+        UserError: an empty name.
+    """
+    for name, value in (("experiment", experiment), ("plate", plate)):
+        if not value:
+            raise UserError(
+                f"an embedding has an empty `{name}`, but each partition needs a name; fill the column"
+            )
+    return folder / f"experiment={quote(experiment, safe='')}" / f"plate={quote(plate, safe='')}"
+
+
+def write_partition(folder: Path, table: EmbeddingTable, *, part: str = "part-0") -> Path:
+    """Write rows of one plate as one file of the dataset (atomically), and return its path.
+
+    Args:
+        folder: the dataset.
+        table: rows that all belong to one (experiment, plate).
+        part: file name without suffix; one per shard when several workers share a plate.
+    """
+    keys = table.frame[list(PARTITIONS)].astype(str).drop_duplicates()
+    assert len(keys) == 1, f"a partition holds one plate, got {len(keys)}"
+    experiment, plate = keys.iloc[0]
+    path = partition_path(folder, experiment=experiment, plate=plate) / f"{part}.parquet"
+    arrow = embedding_table(
+        table.frame.drop(columns=list(PARTITIONS)), table.embeddings, metadata=_metadata(table)
+    )
+    write_parquet(path, arrow)
+    return path
+
+
+def write_embeddings(folder: Path, table: EmbeddingTable) -> list[Path]:
+    """Write a whole table, one file per plate, rows in their order; return the files.
+
+    Raises:
+        UserError: no experiment or plate column, or an empty name in them.
+    """
+    _need_columns(table.frame, PARTITIONS, source="the embedding table")
+    grouped = table.frame.groupby(list(PARTITIONS), sort=False, dropna=False).indices
+    return [write_partition(folder, table.select(np.sort(rows))) for rows in grouped.values()]
+
+
+def iterate_partitions(path: Path) -> Iterator[EmbeddingTable]:
+    """Read a dataset one file at a time, in the order of the file names; a single file is a dataset of one.
+
+    Raises:
+        UserError: nothing to read, or a file that breaks a rule of `split_embeddings`.
+    """
+    files = sorted(path.glob("experiment=*/plate=*/*.parquet")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(
+            f"{path} holds no `experiment=*/plate=*/*.parquet`, but an embedding table is needed; "
+            "run `embed` first"
+        )
+    for file in files:
+        arrow = read_parquet(file)
+        frame, embeddings_ND = split_embeddings(arrow, source=str(file))
+        full = _with_partition_columns(frame, file)
+        yield _table(full, embeddings_ND, metadata=read_metadata(arrow.schema))
+
+
+def read_embeddings(path: str | Path) -> EmbeddingTable:
+    """Read a dataset folder or one Parquet file.
+
+    Raises:
+        UserError: files of different level, encoder or dimension, duplicate rows, or a broken file.
+    """
+    parts = list(iterate_partitions(Path(path)))
+    first = parts[0]
+    for part in parts[1:]:
+        for name in ("level", "encoder", "block", "pooling", "dimensions"):
+            if getattr(part, name) != getattr(first, name):
+                raise UserError(
+                    f"{path} mixes the {name} {getattr(first, name)!r} with {getattr(part, name)!r}, but one "
+                    "table holds one kind of embedding; write them to separate folders"
+                )
+    if len(parts) == 1:
+        table = first
+    else:
+        frame = pd.concat([part.frame for part in parts], ignore_index=True)
+        table = replace(first, frame=frame, embeddings=np.concatenate([part.embeddings for part in parts]))
+    _refuse_duplicates(table, source=str(path))
+    return table
+
+
+_KEY_OF_LEVEL: dict[str, tuple[str, ...]] = {
+    "crop": (),
+    "field": ("screen", "experiment", "plate", "well", "site", "object"),
+    "well": ("screen", "experiment", "plate", "well"),
+    "guide": (),
+    "perturbation": (),
+}
+
+
+def _refuse_duplicates(table: EmbeddingTable, *, source: str) -> None:
+    key = [name for name in _KEY_OF_LEVEL[table.level] if name in table.frame]
+    complete = len(key) == len(_KEY_OF_LEVEL[table.level])
+    if not key or not complete:
+        return
+    repeated = table.frame.duplicated(key)
+    if repeated.any():
+        rows = table.frame.loc[repeated, key].head(5).astype(str).agg("/".join, axis=1).tolist()
+        raise UserError(
+            f"{source} holds {int(repeated.sum())} rows twice, such as {rows}, but each {table.level} has "
+            "one vector; remove the duplicates"
+        )
+
+
+def _table(frame: pd.DataFrame, embeddings_ND: Embeddings, *, metadata: dict[str, Any]) -> EmbeddingTable:
+    level = metadata.get("level", "well")
+    if level not in get_args(Level):
+        raise UserError(
+            f"level is {level!r}, but must be one of {list(get_args(Level))}; write the table again"
+        )
+    return EmbeddingTable(
+        frame=frame,
+        embeddings=embeddings_ND,
+        level=cast(Level, level),
+        encoder=str(metadata.get("encoder", "")),
+        block=metadata.get("block"),
+        pooling=str(metadata.get("pooling", "")),
+    )
+
+
+def _metadata(table: EmbeddingTable) -> dict[str, Any]:
+    return {"level": table.level, "encoder": table.encoder, "block": table.block, "pooling": table.pooling}
+
+
+def _with_partition_columns(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Put experiment and plate back, which only the path holds; a file from elsewhere keeps its own."""
+    values: dict[str, str] = {}
+    for name, parent in zip(reversed(PARTITIONS), file.parents, strict=False):
+        if parent.name.startswith(f"{name}="):
+            values[name] = unquote(parent.name.removeprefix(f"{name}="))
+    new = {name: values[name] for name in PARTITIONS if name in values and name not in frame}
+    for position, (name, value) in enumerate(new.items()):
+        frame.insert(min(position + int("screen" in frame), len(frame.columns)), name, value)
+    return frame
+
+
+def _need_columns(frame: pd.DataFrame, names: tuple[str, ...], *, source: str) -> None:
+    missing = [name for name in names if name not in frame]
+    if missing:
+        raise UserError(f"{source} lacks the columns {missing}, but needs {list(names)}; add them")

@@ -1,0 +1,206 @@
+"""PerturbationMap: one vector per perturbation and stratum, with the ordered steps that made it.
+
+On disk: `map.parquet` (label columns, counts, `embedding`) and `map.json` (steps with the digest of every
+fitted parameter). A bare Parquet with `perturbation` and `embedding` is a map as well. Origin = negative
+controls.
+Shapes: N perturbations, D dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from phenoscale.errors import UserError
+from phenoscale.schema.columns import (
+    Embeddings,
+    digest_columns,
+    embedding_table,
+    read_metadata,
+    read_parquet,
+    split_embeddings,
+    write_parquet,
+)
+
+MAP_FILE = "map.parquet"
+HEADER_FILE = "map.json"
+STRATA = ("cell_type", "timepoint_h")
+LABELS = ("perturbation", "perturbation_type", "gene", "compound", "concentration_um", *STRATA)
+"""The columns a map can have besides counts; only `perturbation` is needed."""
+
+
+@dataclass(frozen=True)
+class PerturbationMap:
+    """One vector per perturbation and stratum.
+
+    Attributes:
+        frame: one row per vector: `perturbation`, and those of LABELS and the counts that are known.
+        embeddings: [N, D].
+        steps: what was done to the embeddings, in order, each with its settings and parameter digests.
+        strata: columns whose values are never averaged over.
+        encoder: digest of the encoder, "" when unknown.
+    """
+
+    frame: pd.DataFrame
+    embeddings: Embeddings
+    steps: tuple[Mapping[str, Any], ...] = ()
+    strata: tuple[str, ...] = ()
+    encoder: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
+        assert len(self.frame) == len(self.embeddings), "one row per vector"
+        assert "perturbation" in self.frame, "a map names its perturbations"
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of dimensions of a vector."""
+        return int(self.embeddings.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of labels and vectors, whatever the file layout."""
+        return digest_columns(self.frame, self.embeddings)
+
+    @property
+    def entities(self) -> npt.NDArray[np.str_]:
+        """The names that annotations use: the gene where a row has one, else the perturbation."""
+        names = self.frame["perturbation"].astype(str).to_numpy(dtype=str)
+        if "gene" not in self.frame:
+            return names
+        genes = self.frame["gene"].fillna("").astype(str).to_numpy(dtype=str)
+        return np.where(genes == "", names, genes)
+
+    def select(self, rows_N: npt.NDArray[Any]) -> PerturbationMap:
+        """The rows under a boolean mask, or at given positions."""
+        chosen = np.flatnonzero(rows_N) if rows_N.dtype == np.bool_ else rows_N
+        return PerturbationMap(
+            frame=self.frame.iloc[chosen].reset_index(drop=True),
+            embeddings=self.embeddings[chosen],
+            steps=self.steps,
+            strata=self.strata,
+            encoder=self.encoder,
+        )
+
+    def by_stratum(self) -> list[tuple[dict[str, Any], PerturbationMap]]:
+        """The map of each stratum with its values, in sorted order; one piece without strata columns."""
+        present = [name for name in (self.strata or STRATA) if name in self.frame]
+        if not present:
+            return [({}, self)]
+        groups = self.frame.groupby(present, sort=True, dropna=False).indices
+        if len(groups) == 1:
+            return [({}, self)]
+        return [
+            (dict(zip(present, map(_plain, _tuple(key)), strict=True)), self.select(np.asarray(rows)))
+            for key, rows in groups.items()
+        ]
+
+
+def parse_map(
+    frame: pd.DataFrame, embeddings_ND: Embeddings, *, source: str, header: Mapping[str, Any] | None = None
+) -> PerturbationMap:
+    """Check labels and make the value.
+
+    Raises:
+        UserError: no `perturbation` column, an empty label, or the same label twice in one stratum.
+    """
+    header = header or {}
+    if "perturbation" not in frame:
+        raise UserError(
+            f"{source} has the columns {list(map(str, frame.columns))}, but a map needs `perturbation`; "
+            "rename the column that names the perturbations"
+        )
+    frame = frame.copy()
+    frame["perturbation"] = frame["perturbation"].fillna("").astype(str)
+    if (frame["perturbation"] == "").any():
+        rows = np.flatnonzero(frame["perturbation"] == "")[:5].tolist()
+        raise UserError(
+            f"{source} has no perturbation in the rows {rows}, but each vector needs a name; fill it"
+        )
+    _refuse_duplicates(frame, source=source)
+    return PerturbationMap(
+        frame=frame.reset_index(drop=True),
+        embeddings=embeddings_ND,
+        steps=tuple(header.get("steps", ())),
+        strata=tuple(header.get("strata", ())),
+        encoder=str(header.get("encoder", "")),
+    )
+
+
+def read_map(path: str | Path) -> PerturbationMap:
+    """Read a map folder, its `map.parquet`, or any bare Parquet with `perturbation` and `embedding`.
+
+    Raises:
+        UserError: a missing file or column, NaN, unequal dimensions, duplicate labels.
+    """
+    file = Path(path) / MAP_FILE if Path(path).is_dir() else Path(path)
+    arrow = read_parquet(file)
+    frame, embeddings_ND = split_embeddings(arrow, source=str(file))
+    return parse_map(frame, embeddings_ND, source=str(file), header=read_metadata(arrow.schema))
+
+
+def write_map(folder: Path, perturbation_map: PerturbationMap) -> Path:
+    """Write `map.parquet` and `map.json` into a folder, and return the folder."""
+    write_bare_map(folder / MAP_FILE, perturbation_map)
+    header = _header(perturbation_map) | {
+        "digest": perturbation_map.digest,
+        "num_perturbations": len(perturbation_map),
+        "dimensions": perturbation_map.dimensions,
+        "origin": "negative controls",
+    }
+    text = json.dumps(header, indent=2, sort_keys=True, allow_nan=False)
+    partial = folder / f".{HEADER_FILE}.{os.getpid()}.partial"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(folder / HEADER_FILE)
+    return folder
+
+
+def write_bare_map(file: Path, perturbation_map: PerturbationMap) -> None:
+    """Write one Parquet file that knows its steps from its schema's metadata."""
+    write_parquet(
+        file,
+        embedding_table(
+            perturbation_map.frame, perturbation_map.embeddings, metadata=_header(perturbation_map)
+        ),
+    )
+
+
+def _header(perturbation_map: PerturbationMap) -> dict[str, Any]:
+    return {
+        "steps": [dict(step) for step in perturbation_map.steps],
+        "strata": list(perturbation_map.strata),
+        "encoder": perturbation_map.encoder,
+    }
+
+
+def _refuse_duplicates(frame: pd.DataFrame, *, source: str) -> None:
+    key = [name for name in ("perturbation", "concentration_um", *STRATA) if name in frame]
+    repeated = frame.duplicated(key)
+    if repeated.any():
+        names: Sequence[str] = frame.loc[repeated, "perturbation"].unique()[:5].tolist()
+        raise UserError(
+            f"{source} holds {int(repeated.sum())} labels twice, such as {list(names)}, but a perturbation "
+            f"has one vector per {', '.join(key[1:]) or 'map'}; aggregate the rows first"
+        )
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,147 @@
+"""Report rows: the one long table that every benchmark returns; published numbers are rows too.
+
+NaN becomes null: a value that could not be computed is absent, never a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from phenoscale.errors import UserError
+from phenoscale.schema.columns import read_parquet, write_parquet
+
+ROWS_FILE = "rows.parquet"
+ROWS_JSON = "rows.json"
+
+_SCHEMA = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("source", pa.string()),
+        ("metric", pa.string()),
+        ("setting", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("excluded", pa.int64()),
+        ("seed", pa.int64()),
+        ("encoder", pa.string()),
+        ("map", pa.string()),
+        ("citation", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number with its interval and its provenance.
+
+    Attributes:
+        benchmark: which benchmark, such as `recall`.
+        source: what it was judged against, such as the annotation source.
+        metric: what `value` is.
+        setting: canonical JSON of everything that changes the number's meaning; see `canonical_setting`.
+        value: the number, None when it could not be computed.
+        low: lower end of its 95 % interval, None without one.
+        high: upper end.
+        n: how many items the value rests on.
+        excluded: how many items could not be used.
+        seed: seed of whatever was drawn, None when nothing was.
+        encoder: digest or name of the encoder.
+        map: digest or name of the map.
+        citation: where a published number comes from, "" for our own.
+    """
+
+    benchmark: str
+    source: str
+    metric: str
+    setting: str = "{}"
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    excluded: int = 0
+    seed: int | None = None
+    encoder: str = ""
+    map: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            number = getattr(self, name)
+            if number is not None:
+                object.__setattr__(self, name, float(number) if math.isfinite(number) else None)
+        for name in ("n", "excluded"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The setting as a mapping."""
+        return dict(json.loads(self.setting))
+
+
+def canonical_setting(**settings: Any) -> str:
+    """Settings as canonical JSON: sorted keys, no spaces, no NaN; equal settings are equal strings."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def rows_to_json(rows: Iterable[Row]) -> str:
+    """Rows as one JSON list, NaN as null."""
+    return json.dumps([asdict(row) for row in rows], allow_nan=False)
+
+
+def write_rows(folder: Path, rows: Sequence[Row]) -> Path:
+    """Write `rows.parquet` and `rows.json` into a folder, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_parquet(folder / ROWS_FILE, pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA))
+    lines = ",\n ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
+    partial = folder / f".{ROWS_JSON}.{os.getpid()}.partial"
+    partial.write_text(f"[{lines}]\n", encoding="utf-8")
+    partial.replace(folder / ROWS_JSON)
+    return folder
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Read rows from a folder, a Parquet file or a JSON list.
+
+    Raises:
+        UserError: no such file, or a file that is not a table of rows.
+    """
+    file = Path(path) / ROWS_FILE if Path(path).is_dir() else Path(path)
+    if file.suffix == ".json":
+        return [parse_row(item, source=str(file)) for item in _read_json(file)]
+    return [parse_row(item, source=str(file)) for item in read_parquet(file).to_pylist()]
+
+
+def parse_row(item: Mapping[str, Any], *, source: str) -> Row:
+    """Check one mapping and make the value; missing optional fields get their defaults."""
+    known = {entry.name for entry in fields(Row)}
+    unknown, missing = set(item) - known, {"benchmark", "source", "metric"} - set(item)
+    if unknown or missing:
+        raise UserError(
+            f"{source} holds a row with the fields {sorted(item)}, but rows have {sorted(known)}; "
+            f"remove {sorted(unknown)} and add {sorted(missing)}"
+        )
+    return Row(**item)
+
+
+def _read_json(file: Path) -> list[Mapping[str, Any]]:
+    if not file.is_file():
+        raise UserError(f"{file} does not exist, but a table of rows is needed there; check the path")
+    try:
+        items = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is not readable JSON ({error}); write the rows again") from error
+    if not isinstance(items, list):
+        raise UserError(
+            f"{file} holds a {type(items).__name__}, but rows are a JSON list; write the rows again"
+        )
+    return items
