@@ -1,0 +1,1 @@
+"""Screens: well tables, image stores, the readers that fill them, and simulated screens."""

@@ -1,0 +1,128 @@
+"""Read a screen store: any crop of any field, asynchronously, without reading the rest of the field.
+
+tensorstore's threads do the reading and decompressing; it aborts in forked processes, so read from threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from phenoscale.errors import UserError
+from phenoscale.schema.screen import ScreenHeader, read_header
+from phenoscale.screens.layout import IMAGES_FOLDER, WELLS_FILE, open_array
+
+
+class ScreenStore:
+    """An opened screen store.
+
+    Attributes:
+        folder: where the store lies.
+        header: channels, dtype, intensity scale, pixel size and plates.
+    """
+
+    def __init__(self, folder: Path, *, header: ScreenHeader) -> None:
+        self.folder = folder
+        self.header = header
+        self._arrays: dict[int, Any] = {}
+        self._opening = threading.Lock()
+        self._process = os.getpid()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Stain names in the order of the channel axis."""
+        return self.header.channels
+
+    @property
+    def digest(self) -> str:
+        """The digest of the store's content."""
+        return self.header.digest
+
+    @functools.cached_property
+    def wells(self) -> pd.DataFrame:
+        """The well tables of all plates, with `plate_index` and `field_index`, as `read` takes them."""
+        frames = []
+        for index, plate in enumerate(self.header.plates):
+            frame = pd.read_parquet(self.folder / plate.folder / WELLS_FILE)
+            frame.insert(0, "plate_index", index)
+            frame.insert(1, "field_index", range(len(frame)))
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+    def height(self, plate_index: int) -> int:
+        """Return the pixel rows of a plate's fields."""
+        return self.header.plates[plate_index].height
+
+    def width(self, plate_index: int) -> int:
+        """Return the pixel columns of a plate's fields."""
+        return self.header.plates[plate_index].width
+
+    def read(self, plate_index: int, field_index: int) -> np.ndarray:
+        """Return all pixels of one field, [C, H, W]."""
+        pixels_CHW: np.ndarray = self.field(plate_index, field_index).result()
+        return pixels_CHW
+
+    def field(self, plate_index: int, field_index: int) -> Any:
+        """Start reading one field; return a future whose `result()` is [C, H, W]."""
+        return self._array(plate_index)[field_index].read()
+
+    def crop(self, plate_index: int, field_index: int, *, top: int, left: int, size: int) -> Any:
+        """Start reading one square crop; return a future whose `result()` is [C, size, size].
+
+        The crop must lie inside the field. At most four inner chunks are read for a crop of up to 256 pixels.
+        """
+        array = self._array(plate_index)
+        return array[field_index, :, top : top + size, left : left + size].read()
+
+    def _array(self, plate_index: int) -> Any:
+        array = self._arrays.get(plate_index)
+        if array is not None:
+            return array
+        assert os.getpid() == self._process, (
+            "a store was opened before a fork; open it again in the new process"
+        )
+        with self._opening:
+            if plate_index not in self._arrays:
+                folder = self.folder / self.header.plates[plate_index].folder / IMAGES_FOLDER
+                self._arrays[plate_index] = open_array(folder)
+            return self._arrays[plate_index]
+
+
+def open_screen(path: str | Path) -> ScreenStore:
+    """Open a screen store.
+
+    Raises:
+        UserError: the folder is not a complete screen store, or a plate of it is gone.
+    """
+    folder = Path(path)
+    header = read_header(folder)
+    for plate in header.plates:
+        if not (folder / plate.folder / WELLS_FILE).is_file():
+            raise UserError(
+                f"{folder}: plate {plate.experiment}/{plate.plate} is gone; ingest the screen again"
+            )
+    return ScreenStore(folder, header=header)
+
+
+def common_channels(stores: Sequence[ScreenStore]) -> tuple[str, ...]:
+    """Return the channels of the stores, which must be the same and in the same order.
+
+    Raises:
+        UserError: two stores differ.
+    """
+    assert stores, "no stores"
+    first = stores[0]
+    for store in stores[1:]:
+        if store.channels != first.channels:
+            raise UserError(
+                f"the stores have different channels: {'|'.join(first.channels)} in {first.folder} and "
+                f"{'|'.join(store.channels)} in {store.folder}; ingest them with the same `channels`"
+            )
+    return first.channels
