@@ -1,0 +1,1 @@
+"""Everything that talks to Kubeflow or Kubernetes from inside the library."""

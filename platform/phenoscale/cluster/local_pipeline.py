@@ -1,0 +1,149 @@
+"""Run a compiled pipeline on this machine with kfp.local: a child process hosts kfp, every step is a process.
+
+kfp.local keeps global state, prints a lot and hands no exit code on. So it gets a process to itself; its
+output goes to a log file and to `on_line`, and the exit codes come back through the records that the steps
+leave in the run folder. Run as `python -m phenoscale.cluster.local_pipeline REQUEST.json`, it is that child.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from phenoscale.errors import RetryError
+
+_KFP_NOISE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - |^\s*\[KFP Executor |^-{20,}$")
+_SECONDS_TO_STOP = 90.0
+
+
+def run_compiled(
+    specification: Path, *, arguments: Mapping[str, str], run_folder: Path, on_line: Callable[[str], None]
+) -> bool:
+    """Run a compiled pipeline to its end.
+
+    Args:
+        specification: the compiled YAML.
+        arguments: the pipeline's parameters.
+        run_folder: kfp's artifacts, `pipeline.log` and the steps' records go here.
+        on_line: called with each line that a step printed, kfp's own lines left out.
+
+    Returns:
+        Whether every step succeeded.
+
+    Raises:
+        RetryError: when this process was told to stop; the running step was asked to stop first.
+    """
+    request = run_folder / "request.json"
+    request.write_text(json.dumps({"specification": str(specification), "arguments": dict(arguments)}))
+    with tempfile.TemporaryDirectory(prefix="phenoscale-") as scratch, _terminations():
+        # kfp leaves one scratch folder a step behind: they go where they are removed.
+        host = subprocess.Popen(
+            [sys.executable, "-m", "phenoscale.cluster.local_pipeline", str(request)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            _follow(host, log=run_folder / "pipeline.log", on_line=on_line)
+            return host.wait() == 0
+        except (KeyboardInterrupt, RetryError):
+            _stop(host, run_folder)
+            raise
+        finally:
+            _kill_group(host)
+
+
+def _follow(host: "subprocess.Popen[str]", *, log: Path, on_line: Callable[[str], None]) -> None:
+    assert host.stdout is not None, "the host was started with a pipe"
+    in_json = False
+    with log.open("w", encoding="utf-8", buffering=1) as file:
+        for line in host.stdout:
+            file.write(line)
+            text = line.rstrip()
+            # The executor prints its whole input as an indented JSON object before the step starts.
+            if "Got executor_input:" in text:
+                in_json = True
+            elif in_json:
+                in_json = text.removeprefix("    ") != "}"
+            elif text and not _KFP_NOISE.match(text):
+                on_line(text.removeprefix("    "))
+
+
+@contextmanager
+def _terminations() -> Iterator[None]:
+    """Turn SIGTERM into a RetryError while the pipeline runs."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise RetryError(
+            "the pipeline was told to stop; run the same command again to go on where it stopped"
+        )
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _stop(host: "subprocess.Popen[str]", run_folder: Path) -> None:
+    """Ask the running step to stop and give it time to save; kfp then ends by itself."""
+    for record in run_folder.glob("*/process.json"):
+        _signal(int(json.loads(record.read_text())["pid"]), signal.SIGTERM)
+    try:
+        host.communicate(timeout=_SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        _kill_group(host)
+
+
+def _kill_group(host: "subprocess.Popen[str]") -> None:
+    try:
+        os.killpg(host.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    host.wait()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def host_kfp(request: Path) -> int:
+    """Be the child: run the requested pipeline with kfp's SubprocessRunner.
+
+    Returns:
+        0 when every step succeeded, otherwise 1; the reason is in the steps' records.
+    """
+    from kfp import components, local
+
+    asked = json.loads(request.read_text())
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(request.parent / "kfp"),
+        workspace_root=str(request.parent / "kfp-workspace"),
+        raise_on_error=True,
+    )
+    pipeline = components.load_component_from_file(asked["specification"])
+    try:
+        pipeline(**asked["arguments"])
+    except RuntimeError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(host_kfp(Path(sys.argv[1])))

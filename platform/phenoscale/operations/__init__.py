@@ -1,0 +1,1 @@
+"""Operations: run, plan and look after whole pipelines."""

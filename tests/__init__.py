@@ -1,0 +1,1 @@
+"""Tests of Phenoscale: they mirror the library path for path."""

@@ -1,0 +1,1 @@
+"""Tests of the tree itself: layers, doors, budgets, documentation."""

@@ -1,0 +1,38 @@
+"""What every test runs under: few threads, no telemetry, reproducible property tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.real_data import find_real_data
+
+# Set before torch, OpenMP or MLflow are imported by a test.
+for _name, _value in {
+    "OMP_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+hypothesis.settings.register_profile(
+    "house", deadline=None, database=None, derandomize=True, max_examples=50, print_blob=False
+)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Place of a folder of real data; the test skips where it is not there."""
+    return find_real_data
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty workspace for stage outputs."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
