@@ -1,4 +1,4 @@
-"""Logging for people and machines: key=value lines, silent ranks, a live bar on a terminal, the last lines kept."""
+"""Logging for people and machines: key=value lines, silent ranks, a live bar on a terminal."""
 
 from __future__ import annotations
 

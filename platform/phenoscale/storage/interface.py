@@ -1,4 +1,4 @@
-"""The interface of a store of bytes, kept by the local folder and by S3; one contract test suite checks both."""
+"""The interface of a store of bytes, kept by the local folder and by S3; one contract suite checks both."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""Content-addressed stages: a key from code, config and inputs; reuse, lease, lineage and failure record."""
+
+from phenoscale.stages.commit import check_complete, output_digest
+from phenoscale.stages.inputs import Input
+from phenoscale.stages.lineage import LineageNode, read_lineage, walk_lineage
+from phenoscale.stages.plan import StagePlan, plan_stage
+from phenoscale.stages.result import Observer, StageResult, ignore
+from phenoscale.stages.run import run_stage
+
+__all__ = [
+    "Input",
+    "LineageNode",
+    "Observer",
+    "StagePlan",
+    "StageResult",
+    "check_complete",
+    "ignore",
+    "output_digest",
+    "plan_stage",
+    "read_lineage",
+    "run_stage",
+    "walk_lineage",
+]

@@ -1,0 +1,93 @@
+"""Digests of a stage's inputs: stage outputs by commit record, raw data by content, S3 objects by etag."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phenoscale.config import digest_json
+from phenoscale.errors import UserError
+from phenoscale.stages.commit import LINEAGE, STARTED, SUCCESS, check_complete, read_record
+from phenoscale.storage import digest_path, digest_uri, is_remote
+
+InputPaths = Mapping[str, Path | str | Sequence[Path | str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of a stage: where it lies, its digest, and the stage and key that made it, if one did."""
+
+    name: str
+    uri: str
+    digest: str
+    stage: str = ""
+    key: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry of lineage.json."""
+        entry = {"uri": self.uri, "digest": self.digest}
+        return {**entry, "stage": self.stage, "key": self.key} if self.stage else entry
+
+
+def resolve_inputs(inputs: InputPaths) -> list[Input]:
+    """Return the inputs with their digests, in the given order; a sequence becomes name[0], name[1], ...
+
+    An empty location is an input that was not given, and is left out.
+
+    Raises:
+        UserError: when one is missing, or is the output of a stage that did not finish or was changed since.
+    """
+    return [resolve_input(place, name=name) for name, place in _flatten(inputs)]
+
+
+def resolve_input(place: Path | str, *, name: str) -> Input:
+    """Return one input with its digest."""
+    if isinstance(place, str) and is_remote(place):
+        return Input(name=name, uri=place, digest=digest_uri(place))
+    path = Path(place).resolve()
+    if not path.exists():
+        raise UserError(
+            f"input {name}: {place} does not exist; check the path, or run the step that writes it"
+        )
+    folder = stage_folder(path)
+    if folder is None:
+        return Input(name=name, uri=str(path), digest=digest_path(path))
+    success = check_complete(folder)
+    below = path.relative_to(folder).as_posix()
+    digest = success.digest if below == "." else success.digest_below(below)
+    if digest is None:
+        raise UserError(f"input {name}: {place} is not among the files that its stage wrote; check the path")
+    stage = str(read_record(folder / LINEAGE).get("stage", ""))
+    return Input(name=name, uri=str(path), digest=digest, stage=stage, key=success.key)
+
+
+def stage_folder(path: Path) -> Path | None:
+    """Return the stage output that a path is or lies in, complete or not; None for other data."""
+    for folder in (path, *path.parents):
+        if any((folder / record).is_file() for record in (SUCCESS, STARTED, LINEAGE)):
+            return folder
+        if lock_path(folder).is_file():
+            return folder
+    return None
+
+
+def lock_path(folder: Path) -> Path:
+    """Return the lease file beside a stage's output folder."""
+    return folder.with_name(folder.name + ".lock") if folder.name else folder / ".lock"
+
+
+def inputs_digest(inputs: Sequence[Input]) -> str:
+    """Return the digest of the inputs' names and digests; where they lie does not matter."""
+    return digest_json([[entry.name, entry.digest] for entry in inputs])
+
+
+def _flatten(inputs: InputPaths) -> Iterator[tuple[str, Path | str]]:
+    for name, places in inputs.items():
+        if isinstance(places, str | Path):
+            if str(places):
+                yield name, places
+        else:
+            for number, place in enumerate(places):
+                yield f"{name}[{number}]", place

@@ -1,0 +1,212 @@
+"""Run a stage once: key, reuse, lease, build, lineage, commit; the same call resumes it after any end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from phenoscale.config import Config, Runtime, digest_json, fingerprint
+from phenoscale.config.digests import plain
+from phenoscale.errors import PhenoscaleError, RetryError, is_disk_full
+from phenoscale.logs import get_logger, keep_last_lines, key_values
+from phenoscale.stages.commit import (
+    LINEAGE,
+    STARTED,
+    SUCCESS,
+    changed_file,
+    read_record,
+    read_success,
+    record_output,
+    write_success,
+)
+from phenoscale.stages.failure import clear_failure, record_failure
+from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, lock_path, resolve_inputs
+from phenoscale.stages.lease import hold_lease
+from phenoscale.stages.lineage import lineage_record
+from phenoscale.stages.plan import StagePlan, stop_if_planning
+from phenoscale.stages.result import StageResult
+from phenoscale.stages.sources import sources_digest
+from phenoscale.storage.local import write_atomic
+
+FOLDER_KEY_LENGTH: Final = 20
+
+logger = get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """One stage about to run: everything its key is made of."""
+
+    name: str
+    key: str
+    folder: Path
+    config: Config
+    inputs: tuple[Input, ...]
+    sources_digest: str
+
+
+def run_stage(
+    stage: str,
+    *,
+    entry: str,
+    config: Config,
+    inputs: InputPaths,
+    build: Callable[[Path], Mapping[str, Any]],
+    source_root: Path | None = None,
+) -> StageResult:
+    """Return the output of a stage: the one that is there and complete, or a newly built one.
+
+    Args:
+        stage: the stage's name; outputs lie in `<workspace>/<stage>/<first 20 digits of the key>`.
+        entry: dotted name of the module that the stage's code starts in (pass `__name__`).
+        config: the stage's config; settings enter the key, `config.runtime.workspace` says where to write.
+        inputs: name to path, URI or sequence of paths; digests enter the key, places do not.
+        build: writes the output into a folder, which may hold the work of a runner that was killed, and
+            returns a summary of plain JSON values.
+        source_root: folder that holds the package whose sources enter the key; the running one's by default.
+
+    Raises:
+        UserError: an input is missing or incomplete, or another live process runs this stage.
+        RetryError: the disk is full.
+    """
+    started = time.monotonic()
+    found = _prepare(stage, entry=entry, config=config, inputs=inputs, source_root=source_root)
+    reused = _complete_result(found, started=started)
+    stop_if_planning(
+        StagePlan(
+            stage=stage,
+            key=found.key,
+            path=found.folder,
+            is_cached=reused is not None,
+            inputs=found.inputs,
+        )
+    )
+    if reused is not None:
+        return reused
+    with hold_lease(lock_path(found.folder), stage=stage):
+        # another runner may have finished between the look and the lease
+        reused = _complete_result(found, started=started)
+        return reused or _build(found, build=build, started=started)
+
+
+def _prepare(
+    stage: str, *, entry: str, config: Config, inputs: InputPaths, source_root: Path | None
+) -> _Stage:
+    resolved_inputs = tuple(resolve_inputs(inputs))
+    sources = sources_digest(entry, root=source_root)
+    key = digest_json(
+        {
+            "stage": stage,
+            "sources": sources,
+            "config": fingerprint(config),
+            "inputs": inputs_digest(resolved_inputs),
+        }
+    )
+    runtime: Runtime = getattr(config, "runtime", None) or Runtime()
+    folder = Path(runtime.workspace).resolve() / stage.replace(" ", "-") / key[:FOLDER_KEY_LENGTH]
+    return _Stage(
+        name=stage,
+        key=key,
+        folder=folder,
+        config=config,
+        inputs=resolved_inputs,
+        sources_digest=sources,
+    )
+
+
+def _complete_result(stage: _Stage, *, started: float) -> StageResult | None:
+    success = read_success(stage.folder)
+    if success is None:
+        return None
+    changed = changed_file(stage.folder, success)
+    if changed is not None or success.key != stage.key:
+        return None
+    clear_failure(stage.folder)
+    logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status="reused"))
+    summary = read_record(stage.folder / LINEAGE).get("summary", {})
+    return StageResult(
+        stage=stage.name,
+        key=stage.key,
+        path=stage.folder,
+        digest=success.digest,
+        reused=True,
+        seconds=time.monotonic() - started,
+        summary=summary,
+    )
+
+
+def _build(stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started: float) -> StageResult:
+    with keep_last_lines() as lines:
+        try:
+            with _full_disk_means_retry(stage.folder):
+                result = _build_and_commit(stage, build=build, started=started)
+        except BaseException as error:
+            record_failure(stage.folder, error, stage=stage.name, key=stage.key, lines=lines)
+            raise
+    clear_failure(stage.folder)
+    return result
+
+
+def _build_and_commit(
+    stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started: float
+) -> StageResult:
+    _clear_if_changed(stage.folder)
+    is_resumed = (stage.folder / STARTED).is_file()
+    status = "resumed" if is_resumed else "started"
+    logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status=status))
+    began = datetime.datetime.now(datetime.UTC)
+    write_atomic(stage.folder / STARTED, json.dumps({"stage": stage.name, "key": stage.key}).encode())
+    summary = plain(build(stage.folder))
+    success = record_output(stage.folder, key=stage.key)
+    seconds = time.monotonic() - started
+    record = lineage_record(
+        stage.name,
+        key=stage.key,
+        config=stage.config,
+        inputs=stage.inputs,
+        sources_digest=stage.sources_digest,
+        success=success,
+    )
+    record |= {"started": began.isoformat(), "seconds": seconds, "is_resumed": is_resumed, "summary": summary}
+    write_atomic(stage.folder / LINEAGE, json.dumps(record, indent=1).encode())
+    write_success(stage.folder, success)
+    line = key_values(stage=stage.name, key=stage.folder.name, status="done", seconds=seconds)
+    logger.info("%s", line)
+    return StageResult(
+        stage=stage.name,
+        key=stage.key,
+        path=stage.folder,
+        digest=success.digest,
+        reused=False,
+        seconds=seconds,
+        summary=summary,
+    )
+
+
+def _clear_if_changed(folder: Path) -> None:
+    """Empty a folder that was once complete: with a changed file in it nothing there can be trusted."""
+    if not (folder / SUCCESS).is_file():
+        return
+    success = read_success(folder)
+    changed = SUCCESS if success is None else changed_file(folder, success) or SUCCESS
+    logger.warning("%s was changed after its stage had finished; the stage is run again", folder / changed)
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _full_disk_means_retry(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except PhenoscaleError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise RetryError(f"no room to write {folder} ({error}); free space, then repeat") from error
+        raise
