@@ -1,0 +1,1 @@
+"""Encoders of cell images: vision transformers, masked autoencoders, and the baselines they have to beat."""

@@ -1,0 +1,99 @@
+"""Reconstruction losses of masked autoencoders, always in float32. MAE paper Eq. 1-3; science.md 1.5, 11.2.
+
+Shapes: B minibatch, L patch tokens, P = C * p * p pixels of a patch (channel-major), C channels, p its side.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from phenoscale.models.mae import MaskedPrediction
+
+FourierMode = Literal["per_patch", "legacy"]
+
+
+class MaskedLoss(NamedTuple):
+    """The loss to minimize and its two terms (scalars, float32)."""
+
+    total: Tensor
+    mse: Tensor
+    fourier: Tensor
+
+
+def masked_mse(prediction: MaskedPrediction) -> Tensor:
+    """Mean squared error of a patch's pixels, averaged over the removed patches of the whole minibatch."""
+    with torch.autocast(prediction.mask_BL.device.type, enabled=False):
+        errors_BLP = prediction.prediction_BLP.float() - prediction.target_BLP.float()
+        return _mean_over_removed(errors_BLP.square().mean(dim=2), mask_BL=prediction.mask_BL)
+
+
+def masked_fourier(prediction: MaskedPrediction, *, mode: FourierMode = "per_patch") -> Tensor:
+    """L1 distance of Fourier magnitudes, averaged over the removed patches of the whole minibatch.
+
+    `per_patch` is the paper: an un-normalized 2-D transform of each patch and channel. `legacy` is the
+    released code, which transforms images cut out of the flattened tokens without regard to their borders.
+    """
+    with torch.autocast(prediction.mask_BL.device.type, enabled=False):
+        distance = _legacy_distance if mode == "legacy" else _patch_distance
+        distance_BL = distance(
+            prediction.prediction_BLP.float(), prediction.target_BLP.float(), patch_size=prediction.patch_size
+        )
+        return _mean_over_removed(distance_BL, mask_BL=prediction.mask_BL)
+
+
+def mae_loss_terms(
+    prediction: MaskedPrediction, *, alpha: float, fourier_mode: FourierMode = "per_patch"
+) -> MaskedLoss:
+    """(1 - alpha) * mse + alpha * fourier, with both terms; without alpha the transform is not computed."""
+    mse = masked_mse(prediction)
+    if alpha == 0:
+        return MaskedLoss(mse, mse, torch.zeros_like(mse))
+    fourier = masked_fourier(prediction, mode=fourier_mode)
+    return MaskedLoss((1 - alpha) * mse + alpha * fourier, mse, fourier)
+
+
+def mae_loss(
+    prediction: MaskedPrediction, *, alpha: float, fourier_mode: FourierMode = "per_patch"
+) -> Tensor:
+    """The loss to minimize: (1 - alpha) * mse + alpha * fourier."""
+    return mae_loss_terms(prediction, alpha=alpha, fourier_mode=fourier_mode).total
+
+
+def _mean_over_removed(values_BL: Tensor, *, mask_BL: Tensor) -> Tensor:
+    return (values_BL * mask_BL).sum() / mask_BL.sum()
+
+
+def _patch_distance(prediction_BLP: Tensor, target_BLP: Tensor, *, patch_size: int) -> Tensor:
+    """Mean over all frequencies and channels of | |F(prediction)| - |F(target)| |: [B, L].
+
+    The pixels are real, so half of the frequencies mirror the other half: `rfft2` computes one half, and
+    the columns that stand for two count twice.
+    """
+    B, L, _ = prediction_BLP.shape
+    p = patch_size
+    predicted = torch.fft.rfft2(prediction_BLP.reshape(B, L, -1, p, p)).abs()
+    target = torch.fft.rfft2(target_BLP.reshape(B, L, -1, p, p)).abs()
+    distance_BLC = (predicted - target).abs() @ _column_counts(p, like=predicted)
+    return torch.sum(distance_BLC, dim=-1).mean(dim=-1) / (p * p)
+
+
+def _column_counts(patch_size: int, *, like: Tensor) -> Tensor:
+    """How many columns of the full transform each column of the half one stands for."""
+    counts = torch.full((patch_size // 2 + 1,), 2.0, dtype=like.dtype, device=like.device)
+    counts[0] = 1.0
+    if patch_size % 2 == 0:
+        counts[-1] = 1.0
+    return counts
+
+
+def _legacy_distance(prediction_BLP: Tensor, target_BLP: Tensor, *, patch_size: int) -> Tensor:
+    def magnitudes(patches_BLP: Tensor) -> Tensor:
+        B, L, P = patches_BLP.shape
+        side = round(L**0.5)
+        released_order = patches_BLP.reshape(B, L, -1, patch_size**2).transpose(2, 3)
+        images = released_order.reshape(B, P, side, side)
+        return torch.abs(torch.fft.fft2(images))
+
+    shape = prediction_BLP.shape
+    return (magnitudes(prediction_BLP) - magnitudes(target_BLP)).abs().reshape(shape).mean(dim=2)
