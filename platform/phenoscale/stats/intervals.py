@@ -1,0 +1,95 @@
+"""Intervals: bootstrap over groups and over pairs of genes, and the binomial interval of Wilson (1927).
+
+Shapes: B resamples, G groups, N items, K classes, Q pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.intp]
+_PAIR_CHUNK = 4_000_000
+_NORMAL_975 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, *, total: int) -> Estimate:
+    """A proportion and its Wilson score interval at 95 %; NaN without trials."""
+    if total == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    share, z2 = successes / total, _NORMAL_975**2
+    center = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = _NORMAL_975 / (1 + z2 / total) * np.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return Estimate(share, float(max(center - half, 0.0)), float(min(center + half, 1.0)))
+
+
+def resample_counts(num_units: int, *, num_resamples: int, generator: np.random.Generator) -> Array:
+    """How often each unit is drawn in each bootstrap resample, [B, units]."""
+    return generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples).astype(
+        float
+    )
+
+
+def percentile_interval(value: float, *, resampled_B: Array) -> Estimate:
+    """A value with the central 95 % of its resamples; resamples that could not be computed are left out."""
+    usable = resampled_B[np.isfinite(resampled_B)]
+    if not len(usable):
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.quantile(usable, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
+def mean_over_pairs(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Array) -> Array:
+    """Means of a value of pairs in bootstrap resamples of their members, [B].
+
+    A pair whose members are drawn a and b times counts a * b times: pairs that share a gene move together.
+    """
+    members, flat = np.unique(pairs_Q2, return_inverse=True)
+    index_Q2 = flat.reshape(pairs_Q2.shape)
+    counts_BM = counts_BN[:, members]
+    means = np.full(len(counts_BN), np.nan)
+    step = max(_PAIR_CHUNK // max(len(values_Q), 1), 1)
+    for start in range(0, len(counts_BM), step):
+        chunk = counts_BM[start : start + step]
+        weights = chunk[:, index_Q2[:, 0]] * chunk[:, index_Q2[:, 1]]
+        total = weights.sum(axis=1)
+        usable = total > 0
+        means[start : start + step][usable] = (weights @ values_Q)[usable] / total[usable]
+    return means
+
+
+def bootstrap_pair_mean(
+    values_Q: Array, *, pairs_Q2: Positions, num_members: int, num_resamples: int, seed: int
+) -> Estimate:
+    """Mean over pairs with an interval from resampling the members (genes) that the pairs connect."""
+    if not len(values_Q):
+        return Estimate(np.nan, np.nan, np.nan)
+    counts = resample_counts(num_members, num_resamples=num_resamples, generator=np.random.default_rng(seed))
+    resampled = mean_over_pairs(values_Q, pairs_Q2=pairs_Q2, counts_BN=counts)
+    return percentile_interval(float(values_Q.mean()), resampled_B=resampled)
+
+
+def bootstrap_mean(values_N: Array, *, num_resamples: int, seed: int) -> Estimate:
+    """Mean with an interval from resampling its items; NaN without items."""
+    if not len(values_N):
+        return Estimate(np.nan, np.nan, np.nan)
+    generator = np.random.default_rng(seed)
+    resampled = np.empty(num_resamples)
+    step = max(_PAIR_CHUNK // len(values_N), 1)
+    for start in range(0, num_resamples, step):
+        size = min(step, num_resamples - start)
+        drawn = generator.integers(0, len(values_N), (size, len(values_N)))
+        resampled[start : start + size] = values_N[drawn].mean(axis=1)
+    return percentile_interval(float(values_N.mean()), resampled_B=resampled)
