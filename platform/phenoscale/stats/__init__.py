@@ -1,0 +1,1 @@
+"""Pure numerics on arrays: moments, order statistics, intervals, two-sample distances, probes. No torch."""
