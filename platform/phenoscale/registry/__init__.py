@@ -1,1 +1,1 @@
-"""The registry of encoders: candidate and champion under written gates, the evidence kept with each version."""
+"""The registry of encoders: candidate and champion under written gates, with the evidence kept."""

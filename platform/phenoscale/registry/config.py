@@ -15,8 +15,8 @@ DEFAULT_NAME = "phenoscale-encoder"
 class Gate(Config):
     """One written condition on one number of the candidate's rows.
 
-    The number is the one row of the candidate with this benchmark, metric, source and setting (`where`); when several
-    rows remain, the gate is about their mean. At least one of the four conditions is given.
+    The number is that of the candidate's row with this benchmark, metric, source and setting (`where`); when
+    several rows remain, the gate is about their mean. At least one of the three conditions is given.
     """
 
     name: str = setting("", help="what the gate is called in messages; empty: made from what it asks")
@@ -29,9 +29,11 @@ class Gate(Config):
     number: Literal["value", "low", "high"] = setting(
         "value", help="which number of the row: the value, or an end of its 95 % interval"
     )
-    higher_is_better: bool = setting(True, help="false: smaller numbers are better, such as plate predictability")
-    at_least: float | None = setting(None, help="the number must be at least this (at most, if smaller is better)")
-    above_untrained: bool = setting(False, help="the number must be better than the untrained encoder's value")
+    higher_is_better: bool = setting(True, help="false: smaller is better, such as plate predictability")
+    at_least: float | None = setting(
+        None, help="the number must be at least this (at most, if smaller is better)"
+    )
+    above_untrained: bool = setting(False, help="the number must be better than the untrained encoder's")
     not_below_champion_by: float | None = setting(
         None, ge=0, help="the number may be worse than the champion's value by at most this"
     )
@@ -86,8 +88,8 @@ def default_gates() -> tuple[Gate, ...]:
 class RegisterConfig(Config):
     """Register an encoder with its rows and lineage, as a version with the alias `candidate`.
 
-    An untrained encoder, one without complete lineage, and one that is no better than the null are refused. The
-    same encoder (by digest) is registered once: again gives the same version.
+    An untrained encoder, one without complete lineage, and one that is no better than the null are
+    refused. The same encoder (by digest) is registered once: again gives the same version.
     """
 
     encoder: str = location("", help="encoder folder inside the output of `probe`, `pretrain` or `import`")
@@ -102,8 +104,8 @@ class RegisterConfig(Config):
 class PromoteConfig(Config):
     """Make the candidate the champion, if every written gate holds; the evidence stays with the version."""
 
-    candidate: str = location("", help="output folder of `register`; empty: the version with alias `candidate`")
-    name: str = setting(DEFAULT_NAME, min_length=1, help="registered model, when no candidate folder is given")
+    candidate: str = location("", help="output folder of `register`; empty: the alias `candidate`")
+    name: str = setting(DEFAULT_NAME, min_length=1, help="registered model, if no candidate folder is given")
     gates: tuple[Gate, ...] = setting(default_factory=default_gates, help="conditions that must all hold")
     by: str = runtime("", help="who promotes; empty: the user of this process")
     runtime: Runtime = Runtime()

@@ -6,7 +6,7 @@ from phenoscale.config import Config, Runtime, location, setting
 
 
 class ReportConfig(Config):
-    """Write one self-contained HTML page over the outputs of a pipeline; what is missing is said to be missing."""
+    """Write one self-contained HTML page over a pipeline's outputs; what is missing is said to be missing."""
 
     title: str = setting("Phenoscale report", help="heading of the page")
     screen: str = location("", help="screen store, output of `ingest`")
@@ -17,12 +17,14 @@ class ReportConfig(Config):
     maps: dict[str, str] = location(default_factory=dict, help="outputs of `map`, by encoder")
     benchmark: str = location("", help="output of `benchmark`")
     oracle: str = location("", help="map of planted latents, where the answer is known")
-    genes: str = location("", help="table with `gene` and a group column (module, pathway) that colors the map")
+    genes: str = location("", help="table with `gene` and a column of groups (module, pathway)")
     registered: str = location("", help="output folder of `register`")
     promoted: str = location("", help="output folder of `promote`")
     run: str = location("", help="record of the pipeline run: which steps were computed and which reused")
     shown_map: str = setting("trained", help="which of the maps the overview shows")
-    group_column: str = setting("module", help="column of `genes` (or of the map) that colors the map overview")
+    group_column: str = setting(
+        "module", help="column of `genes` (or of the map) that colors the map overview"
+    )
     num_reconstructions: int = setting(6, ge=0, le=24, help="crops in the reconstruction gallery")
     max_map_points: int = setting(4000, ge=10, help="points in the map overview; more are sampled")
     num_neighbor_queries: int = setting(8, ge=0, help="perturbations in the nearest-neighbor table")

@@ -1,1 +1,1 @@
-"""Experiment tracking: what a stage did, as an MLflow run. A mirror of lineage.json, never the source of truth."""
+"""Experiment tracking: what a stage did, as an MLflow run; a mirror of lineage.json, never the truth."""

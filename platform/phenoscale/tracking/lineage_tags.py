@@ -43,7 +43,10 @@ def dataset_inputs(lineage: Mapping[str, Any]) -> list[DatasetInput]:
             label = name if len(several) == 1 else f"{name}.{index}"
             entries.append(
                 DatasetInput(
-                    name=label, digest=str(one["digest"]), uri=str(one.get("uri", "")), context=str(one.get("stage") or "input")
+                    name=label,
+                    digest=str(one["digest"]),
+                    uri=str(one.get("uri", "")),
+                    context=str(one.get("stage") or "input"),
                 )
             )
     return entries

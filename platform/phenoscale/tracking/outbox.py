@@ -1,7 +1,8 @@
-"""Deliver tracking calls in order from a thread of their own: a tracking server that is away never stops a stage.
+"""Deliver tracking calls in order from a thread: a server that is away never stops a stage.
 
-Metrics wait a moment and travel in batches, so that neither SQLite nor a server is asked once per training step.
-What cannot be delivered is kept and tried again; the log says so once, and once more if it is given up at the end.
+Metrics wait a moment and travel in batches, so that neither SQLite nor a server is asked at every step of a
+training. What cannot be delivered is kept and tried again; the log says so once, and once more if it is given
+up at the end.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ class Outbox:
     """An ordered queue of tracking calls and the thread that delivers them."""
 
     def __init__(
-        self, *, address: str, send_metrics: Callable[[Sequence[Metric]], None], times: OutboxTimes | None = None
+        self,
+        *,
+        address: str,
+        send_metrics: Callable[[Sequence[Metric]], None],
+        times: OutboxTimes | None = None,
     ) -> None:
         self._address = address
         self._send_metrics = send_metrics
@@ -94,7 +99,9 @@ class Outbox:
         lost = self._state.dropped + (0 if delivered else len(self._state.waiting) + self._state.in_hand)
         if lost:
             _log.warning(
-                "%d tracking entries were not delivered to %s; the stage's own files hold them", lost, self._address
+                "%d tracking entries were not delivered to %s; the stage's own files hold them",
+                lost,
+                self._address,
             )
 
     def _is_idle(self) -> bool:
@@ -120,7 +127,11 @@ class Outbox:
     def _wait_to_retry(self) -> None:
         """Sleep before the next attempt; somebody who flushes is not kept waiting for the long pauses."""
         state, seen = self._state, self._state.flushes
-        longest = min(state.retry_seconds, self._times.first_retry_seconds) if state.hurried else state.retry_seconds
+        longest = (
+            min(state.retry_seconds, self._times.first_retry_seconds)
+            if state.hurried
+            else state.retry_seconds
+        )
         self._changed.wait_for(lambda: state.closing or state.flushes != seen, timeout=longest)
 
     def _collect(self) -> None:
@@ -165,10 +176,13 @@ class Outbox:
                 return True
             if self._state.retry_seconds == 0.0:
                 _log.warning(
-                    "tracking server %s is away (%s); the stage goes on and entries are kept", self._address, error
+                    "tracking server %s is away (%s); the stage goes on and entries are kept",
+                    self._address,
+                    error,
                 )
             self._state.retry_seconds = min(
-                max(self._state.retry_seconds * 2, self._times.first_retry_seconds), self._times.longest_retry_seconds
+                max(self._state.retry_seconds * 2, self._times.first_retry_seconds),
+                self._times.longest_retry_seconds,
             )
             return False
         if self._state.retry_seconds:
@@ -182,6 +196,8 @@ def is_final(error: Exception) -> bool:
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
-        status = int(error.get_http_status_code())
+        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
         return 400 <= status < 500 and status not in (408, 409, 429)
-    return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | TypeError | ValueError)
+    return isinstance(
+        error, FileNotFoundError | IsADirectoryError | NotADirectoryError | TypeError | ValueError
+    )

@@ -1,9 +1,10 @@
-"""The one door to an MLflow server: where the store is, which experiment, and MLflow kept quiet and offline."""
+"""The one door to MLflow: where the store is, which experiment, and MLflow kept quiet and offline."""
 
 from __future__ import annotations
 
 import logging
 import os
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 _NOISY_LOGGERS = ("mlflow", "alembic", "git")
+# What MLflow 3.17 itself uses and SQLAlchemy 2.1 deprecates; nobody here can act on it.
+_KNOWN_WARNINGS = ("The ``noload`` loader strategy",)
 _OFFLINE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -30,15 +33,16 @@ _OFFLINE = {
 
 
 def tracking_uri(runtime: Runtime) -> str:
-    """Where runs are kept: the configured address, else $MLFLOW_TRACKING_URI, else SQLite in the workspace."""
+    """Where runs are kept: as configured, else $MLFLOW_TRACKING_URI, else SQLite in the workspace."""
     address = runtime.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address:
         return f"sqlite:///{Path(runtime.workspace).resolve() / 'mlflow.db'}"
     scheme = address.split("://")[0].split("+")[0].split(":")[0]
     if scheme not in _SCHEMES or (scheme != "databricks" and "://" not in address):
         raise UserError(
-            f"tracking_uri {address!r} is not an address that MLflow keeps runs at; give http(s)://host:port, "
-            "sqlite:///file.db, postgresql://... or mysql://..., or leave it empty for a file in the workspace"
+            f"tracking_uri {address!r} is not an address that MLflow keeps runs at; give "
+            "http(s)://host:port, sqlite:///file.db, postgresql://... or mysql://..., or leave it empty for "
+            "a file in the workspace"
         )
     return address
 
@@ -54,6 +58,8 @@ def silence_mlflow() -> None:
         os.environ.setdefault(name, value)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for message in _KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
 
 
 def connect(runtime: Runtime) -> MlflowClient:
@@ -61,7 +67,9 @@ def connect(runtime: Runtime) -> MlflowClient:
     address = tracking_uri(runtime)
     if is_local(address):
         _make_folder_of(address)
-    return _client(address)
+    client = _client(address)
+    silence_mlflow()
+    return client
 
 
 @lru_cache(maxsize=8)
@@ -71,9 +79,9 @@ def _client(address: str) -> MlflowClient:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise UserError(
-            f"tracking needs MLflow, which cannot be imported here ({error}); pip install 'phenoscale[mlflow]'"
+            f"tracking needs MLflow, which cannot be imported ({error}); pip install 'phenoscale[mlflow]'"
         ) from error
-    # MLflow sets its own log level while it is imported.
+    # The import has set MLflow's own log level, and making a client makes a new database.
     silence_mlflow()
     return MlflowClient(tracking_uri=address, registry_uri=address)
 
@@ -84,7 +92,7 @@ def _make_folder_of(address: str) -> None:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the run store {file} cannot be made ({error.strerror}); choose another workspace or tracking_uri"
+            f"the run store {file} cannot be made ({error.strerror}); give another workspace or tracking_uri"
         ) from error
 
 

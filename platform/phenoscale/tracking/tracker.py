@@ -1,20 +1,20 @@
-"""A stage's MLflow run: parameters, curves, figures, data set inputs and lineage tags, nested under the pipeline's run.
+"""A stage's MLflow run: parameters, curves, figures, inputs and lineage, nested under the pipeline's run.
 
     with open_tracker(runtime, stage="pretrain", tags={"pipeline": "full"}) as tracker:
         tracker.log_params(config)
         run_pretrain(config, observe=tracker.log_metrics)
 
-Calls return at once: `outbox.py` delivers them, so a server that is away costs a warning and not the training.
-When Kubeflow's MLflow plugin injects MLFLOW_RUN_ID, that run is resumed instead of a new one being made.
+Calls return at once: `outbox.py` delivers them, so a server that is away costs a warning and not the
+training. When Kubeflow's MLflow plugin injects MLFLOW_RUN_ID, that run is resumed instead of a new one being
+made.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,9 @@ class Tracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._outbox.put_metrics([Metric(_key(key), float(value), now, int(step)) for key, value in metrics.items()])
+        self._outbox.put_metrics(
+            [Metric(_key(key), float(value), now, int(step)) for key, value in metrics.items()]
+        )
 
     def log_figure(self, path: Path | str) -> None:
         """Log an image or HTML file under `figures/`."""
@@ -98,7 +100,7 @@ class Tracker:
         self._outbox.put(lambda: self._send_tags(texts))
 
     def log_lineage(self, file: Path | str) -> None:
-        """Mirror a stage's lineage.json: tags, input data sets, the summary's numbers, and the file itself."""
+        """Mirror a stage's lineage.json: tags, input data sets, the summary's numbers, the file itself."""
         lineage = json.loads(Path(file).read_text(encoding="utf-8"))
         self.set_tags(lineage_tags(lineage))
         for entry in dataset_inputs(lineage):
@@ -113,6 +115,10 @@ class Tracker:
     def close(self, status: str = "FINISHED") -> None:
         """End the run with MLflow's word for how it went: FINISHED, FAILED or KILLED."""
         self._outbox.put(lambda: self._client.set_terminated(self._run_id, status))
+        self._outbox.close()
+
+    def leave(self) -> None:
+        """Deliver what waits and stop writing, without ending the run."""
         self._outbox.close()
 
     def _start(self, name: str, tags: Mapping[str, str]) -> None:
@@ -176,7 +182,9 @@ def open_tracker(
         tags: Further tags, such as pipeline name, Kubeflow run id.
         times: How patient to be with a server that is away.
     """
-    tracker = Tracker(runtime, name=name or stage, tags={"stage": stage, **environment_tags(), **(tags or {})}, times=times)
+    tracker = Tracker(
+        runtime, name=name or stage, tags={"stage": stage, **environment_tags(), **(tags or {})}, times=times
+    )
     try:
         yield tracker
     except BaseException as error:
@@ -189,12 +197,12 @@ def open_tracker(
 def create_parent_run(runtime: Runtime, *, name: str, tags: Mapping[str, str] | None = None) -> str:
     """Make the run that a pipeline's stages nest under (`runtime.parent_run_id`) and return its id.
 
-    When Kubeflow injects MLFLOW_RUN_ID, that run is the parent. The id is empty, and the stages' runs then stand
-    alone, when the tracking server is away.
+    When Kubeflow injects MLFLOW_RUN_ID, that run is the parent. When the tracking server is away the id is
+    empty, and the stages' runs then stand alone.
     """
     tracker = Tracker(runtime, name=name, tags={"pipeline": name, **environment_tags(), **(tags or {})})
     run_id = tracker.run_id
-    tracker._outbox.close()
+    tracker.leave()
     return run_id
 
 
@@ -209,7 +217,7 @@ def finish_parent_run(runtime: Runtime, *, run_id: str, status: str = "FINISHED"
 
 
 def injected_run_id(runtime: Runtime) -> str:
-    """The run that Kubeflow made for this step; not when it is the parent under which the step gets its own."""
+    """The run that Kubeflow made for this step; not if it is the parent under which the step gets its own."""
     run_id = os.environ.get("MLFLOW_RUN_ID", "")
     return "" if run_id == runtime.parent_run_id else run_id
 
