@@ -40,9 +40,15 @@ class RetryError(PhenoscaleError):
     exit_code: ClassVar[int] = EXIT_RETRY
 
 
+class Terminated(BaseException):
+    """The process was told to end (SIGTERM): not an Exception, so that nothing on the way out keeps it."""
+
+    exit_code: ClassVar[int] = EXIT_RETRY
+
+
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code that an error means, looking through its causes for a full disk."""
-    if isinstance(error, PhenoscaleError):
+    if isinstance(error, PhenoscaleError | Terminated):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED

@@ -10,6 +10,7 @@ from typing import Any
 from phenoscale.config import digest_json
 from phenoscale.errors import UserError
 from phenoscale.stages.commit import LINEAGE, STARTED, SUCCESS, check_complete, read_record
+from phenoscale.stages.lease import lock_path, read_holder
 from phenoscale.storage import digest_path, digest_uri, is_remote
 
 InputPaths = Mapping[str, Path | str | Sequence[Path | str]]
@@ -68,14 +69,10 @@ def stage_folder(path: Path) -> Path | None:
     for folder in (path, *path.parents):
         if any((folder / record).is_file() for record in (SUCCESS, STARTED, LINEAGE)):
             return folder
-        if lock_path(folder).is_file():
+        # a runner that empties its folder when it resumes leaves no mark inside, but its lease stays beside
+        if read_holder(lock_path(folder)):
             return folder
     return None
-
-
-def lock_path(folder: Path) -> Path:
-    """Return the lease file beside a stage's output folder."""
-    return folder.with_name(folder.name + ".lock") if folder.name else folder / ".lock"
 
 
 def inputs_digest(inputs: Sequence[Input]) -> str:

@@ -49,11 +49,16 @@ def hold_lease(lock: Path, *, stage: str) -> Iterator[None]:
         yield
 
 
+def lock_path(folder: Path) -> Path:
+    """Return the lease file beside a stage's output folder."""
+    return folder.with_name(folder.name + ".lock") if folder.name else folder / ".lock"
+
+
 def read_holder(lock: Path) -> dict[str, Any]:
     """Return who holds, or last held, a lease: pid, host, started."""
     try:
         data = json.loads(lock.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
 

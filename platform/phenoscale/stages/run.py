@@ -27,8 +27,8 @@ from phenoscale.stages.commit import (
     write_success,
 )
 from phenoscale.stages.failure import clear_failure, record_failure
-from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, lock_path, resolve_inputs
-from phenoscale.stages.lease import hold_lease
+from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
+from phenoscale.stages.lease import hold_lease, lock_path
 from phenoscale.stages.lineage import lineage_record
 from phenoscale.stages.plan import StagePlan, stop_if_planning
 from phenoscale.stages.result import StageResult

@@ -1,0 +1,1 @@
+"""The command line: one explicit table of verbs, and flags made from their configs."""

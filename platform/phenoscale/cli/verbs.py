@@ -1,0 +1,172 @@
+"""The table of verbs: what each does, and where its config and function are, by name and not by import."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any, Final
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        summary: what it does, in one line of the top-level help.
+        config: "module:Class" of its config.
+        function: "module:function" that takes the config and returns a value to show.
+        is_stage: whether it is content-addressed: run through a tracking run, and planned by its key.
+        positional: config fields that may be given without their flag, in order.
+        examples: command lines that work, without the leading `phenoscale`.
+    """
+
+    summary: str
+    config: str
+    function: str
+    is_stage: bool = False
+    positional: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+def _stage(summary: str, *, config: str, function: str, examples: tuple[str, ...] = ()) -> Verb:
+    return Verb(summary, config=config, function=function, is_stage=True, examples=examples)
+
+
+VERBS: Final[dict[str, Verb]] = {
+    "simulate": _stage(
+        "draw a screen with a known answer: image files, a field table, the answer key",
+        config="phenoscale.screens.simulate.config:SimulateConfig",
+        function="phenoscale.screens.simulate.stage:run_simulate",
+        examples=("simulate --workspace work", "simulate --null --seed 3"),
+    ),
+    "ingest": _stage(
+        "read plates into a screen store, resumable per plate, bad images set aside with a reason",
+        config="phenoscale.screens.ingest.config:IngestConfig",
+        function="phenoscale.screens.ingest.stage:run_ingest",
+        examples=("ingest --source table --path plates/fields.csv",),
+    ),
+    "curate": _stage(
+        "choose fields and splits from stores: a manifest with its funnel",
+        config="phenoscale.curation.config:CurateConfig",
+        function="phenoscale.curation.stage:run_curate",
+        examples=("curate --stores work/ingest/KEY",),
+    ),
+    "pretrain": _stage(
+        "train an encoder on a manifest, resumable at any step",
+        config="phenoscale.training.config:PretrainConfig",
+        function="phenoscale.training.stage:run_pretrain",
+        examples=("pretrain --manifest work/curate/KEY", "pretrain --manifest work/curate/KEY --dry-run"),
+    ),
+    "import": _stage(
+        "make an encoder without training: untrained weights, pixel statistics",
+        config="phenoscale.models.config:ImportConfig",
+        function="phenoscale.models.stage:run_import",
+        examples=("import --source pixel_statistics --like work/pretrain/KEY/encoder",),
+    ),
+    "probe": _stage(
+        "measure every block of an encoder with linear probes, and keep the best block",
+        config="phenoscale.probing.config:ProbeConfig",
+        function="phenoscale.probing.stage:run_probe",
+        examples=("probe --encoder work/pretrain/KEY/encoder --manifest work/curate/KEY",),
+    ),
+    "embed": _stage(
+        "embed the fields and wells of a screen",
+        config="phenoscale.inference.config:EmbedConfig",
+        function="phenoscale.inference.stage:run_embed",
+        examples=("embed --encoder work/probe/KEY/encoder --manifest work/curate/KEY",),
+    ),
+    "map": _stage(
+        "turn embeddings into a map of perturbations by a declared list of steps",
+        config="phenoscale.mapping.config:MapConfig",
+        function="phenoscale.mapping.stage:run_map",
+        examples=("map --embeddings work/embed/KEY",),
+    ),
+    "benchmark": _stage(
+        "score maps and embeddings: recall, consistency, mechanism of action, batch effects",
+        config="phenoscale.benchmarks.config:BenchmarkConfig",
+        function="phenoscale.benchmarks.stage:run_benchmark",
+        examples=("benchmark --maps trained=work/map/KEY --annotations pairs.csv",),
+    ),
+    "benchmark recall": _stage(
+        "recall of known relationships in a map",
+        config="phenoscale.benchmarks.config:RecallConfig",
+        function="phenoscale.benchmarks.stage:run_recall",
+        examples=("benchmark recall --map work/map/KEY --annotations pairs.csv",),
+    ),
+    "benchmark consistency": _stage(
+        "replicate consistency of perturbations",
+        config="phenoscale.benchmarks.config:ConsistencyConfig",
+        function="phenoscale.benchmarks.stage:run_consistency",
+    ),
+    "benchmark moa": _stage(
+        "nearest-neighbor accuracy of mechanisms of action, never against the same compound",
+        config="phenoscale.benchmarks.config:MoaConfig",
+        function="phenoscale.benchmarks.stage:run_moa",
+    ),
+    "benchmark batch-effect": _stage(
+        "how well plate, experiment, position and chromosome arm can be predicted",
+        config="phenoscale.benchmarks.config:BatchEffectConfig",
+        function="phenoscale.benchmarks.stage:run_batch_effect",
+    ),
+    "register": _stage(
+        "register an encoder with its rows and lineage, as the candidate",
+        config="phenoscale.registry.config:RegisterConfig",
+        function="phenoscale.registry.stage:run_register",
+        examples=("register --encoder work/probe/KEY/encoder --benchmark work/benchmark/KEY",),
+    ),
+    "promote": _stage(
+        "make the candidate the champion, if every written gate holds",
+        config="phenoscale.registry.config:PromoteConfig",
+        function="phenoscale.registry.stage:run_promote",
+        examples=("promote --candidate work/register/KEY",),
+    ),
+    "rollback": _stage(
+        "give the champion's place back to the version before",
+        config="phenoscale.registry.config:RollbackConfig",
+        function="phenoscale.registry.stage:run_rollback",
+        examples=("rollback --reason 'recall fell on the new screen'",),
+    ),
+    "report": _stage(
+        "write one self-contained HTML page over the outputs of a pipeline",
+        config="phenoscale.reports.config:ReportConfig",
+        function="phenoscale.reports.stage:run_report",
+    ),
+    "run": Verb(
+        "run a whole pipeline on this machine; the same command resumes it",
+        config="phenoscale.operations.config:RunConfig",
+        function="phenoscale.operations.run:run_pipeline",
+        positional=("pipeline",),
+        examples=("run full --config my-screen.yaml",),
+    ),
+    "compile": Verb(
+        "compile the pipelines to YAML, from a checkout",
+        config="phenoscale.operations.config:CompileConfig",
+        function="phenoscale.operations.compile:run_compile",
+    ),
+    "plan": Verb(
+        "say what a pipeline would run and what is cached",
+        config="phenoscale.operations.config:PlanConfig",
+        function="phenoscale.operations.plan:run_plan",
+        positional=("pipeline",),
+        examples=("plan full --config my-screen.yaml",),
+    ),
+    "lineage": Verb(
+        "show where an output came from, or what was made from it",
+        config="phenoscale.operations.config:LineageConfig",
+        function="phenoscale.operations.lineage:run_lineage",
+        positional=("target",),
+        examples=("lineage work/map/KEY", "lineage work/ingest/KEY --direction downstream"),
+    ),
+    "doctor": Verb(
+        "check whether this machine is ready, each check with its fix",
+        config="phenoscale.operations.config:DoctorConfig",
+        function="phenoscale.operations.doctor:run_doctor",
+        examples=("doctor", "doctor --store s3://bucket/screen"),
+    ),
+}
+
+
+def find(reference: str) -> Any:
+    """Import what "module:name" refers to."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
