@@ -12,19 +12,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-
-from phenoscale.errors import RetryError
 
 _KFP_NOISE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - |^\s*\[KFP Executor |^-{20,}$")
 _SECONDS_TO_STOP = 90.0
 
 
 def run_compiled(
-    specification: Path, *, arguments: Mapping[str, str], run_folder: Path, on_line: Callable[[str], None]
+    specification: Path,
+    *,
+    arguments: Mapping[str, str],
+    run_folder: Path,
+    on_line: Callable[[str], None],
+    running_processes: Callable[[], Sequence[int]],
 ) -> bool:
     """Run a compiled pipeline to its end.
 
@@ -33,16 +34,16 @@ def run_compiled(
         arguments: the pipeline's parameters.
         run_folder: kfp's artifacts, `pipeline.log` and the steps' records go here.
         on_line: called with each line that a step printed, kfp's own lines left out.
+        running_processes: the ids of the processes of the steps that are running now.
 
     Returns:
         Whether every step succeeded.
 
-    Raises:
-        RetryError: when this process was told to stop; the running step was asked to stop first.
+    When this process is told to stop, the running step is asked to stop first and given time to save.
     """
     request = run_folder / "request.json"
     request.write_text(json.dumps({"specification": str(specification), "arguments": dict(arguments)}))
-    with tempfile.TemporaryDirectory(prefix="phenoscale-") as scratch, _terminations():
+    with tempfile.TemporaryDirectory(prefix="phenoscale-") as scratch:
         # kfp leaves one scratch folder a step behind: they go where they are removed.
         host = subprocess.Popen(
             [sys.executable, "-m", "phenoscale.cluster.local_pipeline", str(request)],
@@ -57,8 +58,8 @@ def run_compiled(
         try:
             _follow(host, log=run_folder / "pipeline.log", on_line=on_line)
             return host.wait() == 0
-        except (KeyboardInterrupt, RetryError):
-            _stop(host, run_folder)
+        except BaseException:
+            _stop(host, running_processes())
             raise
         finally:
             _kill_group(host)
@@ -80,26 +81,10 @@ def _follow(host: "subprocess.Popen[str]", *, log: Path, on_line: Callable[[str]
                 on_line(text.removeprefix("    "))
 
 
-@contextmanager
-def _terminations() -> Iterator[None]:
-    """Turn SIGTERM into a RetryError while the pipeline runs."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise RetryError(
-            "the pipeline was told to stop; run the same command again to go on where it stopped"
-        )
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _stop(host: "subprocess.Popen[str]", run_folder: Path) -> None:
+def _stop(host: "subprocess.Popen[str]", processes: Sequence[int]) -> None:
     """Ask the running step to stop and give it time to save; kfp then ends by itself."""
-    for record in run_folder.glob("*/process.json"):
-        _signal(int(json.loads(record.read_text())["pid"]), signal.SIGTERM)
+    for process in processes:
+        _signal(process, signal.SIGTERM)
     try:
         host.communicate(timeout=_SECONDS_TO_STOP)
     except subprocess.TimeoutExpired:

@@ -28,3 +28,14 @@ class DoctorConfig(Config):
     min_free_gb: float = runtime(5.0, ge=0, help="free space that the workspace's disk should have, in GB")
     min_memory_gb: float = runtime(4.0, ge=0, help="memory that the machine should have, in GB")
     runtime: Runtime = Runtime()
+
+
+class CompileConfig(Config):
+    """Compile the pipelines of a checkout to the YAML that Kubeflow runs.
+
+    The package carries the compiled files: only somebody who changes a component or a pipeline needs this.
+    """
+
+    output: str = location(
+        help="folder for the YAML files; by default that of the package, where `run` finds them"
+    )

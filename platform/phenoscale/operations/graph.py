@@ -94,11 +94,38 @@ FULL: tuple[Step, ...] = (
         },
     ),
     Step(
-        "register", "register", "register", {"encoder": At("probe", "encoder"), "benchmark": At("benchmark")}
+        "register",
+        "register",
+        "registry",
+        {"encoder": At("probe", "encoder"), "benchmark": At("benchmark"), "probe": At("probe")},
     ),
     Step("promote", "promote", "promote", {"candidate": At("register")}),
-    Step("report", "report", "report", {"inputs": {}}),
+    Step(
+        "report",
+        "report",
+        "report",
+        {
+            "screen": At("ingest"),
+            "manifest": At("curate"),
+            "pretrain": At("pretrain"),
+            "probe": At("probe"),
+            "embeddings": {name: At(f"embed_{name}") for name in ENCODERS},
+            "maps": {name: At(f"map_{name}") for name in ENCODERS},
+            "benchmark": At("benchmark"),
+            "oracle": At("simulate", "truth/latents.parquet"),
+            "genes": At("simulate", "truth/genes.csv"),
+            "registered": At("register"),
+            "promoted": At("promote"),
+        },
+    ),
 )
+
+
+def find_step(name: str) -> Step:
+    """The step of this name."""
+    found = [step for step in FULL if step.name == name]
+    assert found, f"{name} is no step of the full pipeline"
+    return found[0]
 
 
 def steps_of(*, with_simulate: bool) -> tuple[Step, ...]:

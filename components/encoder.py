@@ -1,0 +1,61 @@
+"""Components that make and measure encoders: pretrain, import, probe."""
+
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components.image import component
+
+
+@component
+def pretrain(
+    config: str, run_folder: str, manifest: Input[Dataset], encoder: Output[Model], summary: Output[Metrics]
+) -> None:
+    """Train an encoder."""
+    from phenoscale.operations.component import run_component
+
+    run_component(
+        "pretrain",
+        config=config,
+        run_folder=run_folder,
+        inputs={"curate": manifest},
+        output=encoder,
+        shown={"metrics": summary},
+    )
+
+
+@component
+def import_encoder(
+    step: str, config: str, run_folder: str, like: Input[Model], encoder: Output[Model]
+) -> None:
+    """Make a baseline encoder that reads what the trained one reads."""
+    from phenoscale.operations.component import run_component
+
+    run_component(step, config=config, run_folder=run_folder, inputs={"pretrain": like}, output=encoder)
+
+
+@component
+def probe(
+    config: str,
+    run_folder: str,
+    trained: Input[Model],
+    untrained: Input[Model],
+    pixel_statistics: Input[Model],
+    manifest: Input[Dataset],
+    encoders: Output[Model],
+    summary: Output[Metrics],
+) -> None:
+    """Probe every block, and trim each encoder after its best one."""
+    from phenoscale.operations.component import run_component
+
+    run_component(
+        "probe",
+        config=config,
+        run_folder=run_folder,
+        inputs={
+            "pretrain": trained,
+            "import_untrained": untrained,
+            "import_pixel_statistics": pixel_statistics,
+            "curate": manifest,
+        },
+        output=encoders,
+        shown={"metrics": summary},
+    )

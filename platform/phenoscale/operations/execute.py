@@ -1,0 +1,83 @@
+"""Run one stage under an MLflow run of its own: parameters, curves, inputs by digest, figures, lineage.
+
+A stage whose output is there already is returned at once: no run is opened and mlflow is not imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from phenoscale.config import Config, Runtime, resolved
+from phenoscale.operations.stage_table import find_stage
+from phenoscale.stages import StageResult
+
+if TYPE_CHECKING:
+    from phenoscale.tracking.tracker import Tracker
+
+_FIGURES: Final = ("figures/*.png", "figures/*.svg", "report.html")
+
+
+def execute(
+    stage: str, config: Config, *, name: str = "", tags: Mapping[str, str] | None = None
+) -> StageResult:
+    """Run a stage and track it.
+
+    Args:
+        stage: the stage's name, a key of STAGES.
+        config: its config; `config.runtime` says where to write and where to track.
+        name: the tracked run's name, when it is not the stage's (`embed_trained`).
+        tags: further tags of the tracked run.
+    """
+    run = find_stage(stage).load_function()
+    with ExitStack() as stack:
+        watcher = _Watcher(stack, stage=stage, config=config, name=name, tags=tags or {})
+        try:
+            result = run(config, observe=watcher.observe)
+        except Exception:
+            watcher.open()  # the failed run is put on record as such when the stack unwinds
+            raise
+        if not result.reused:
+            watcher.record(result)
+        return result
+
+
+class _Watcher:
+    """Opens the tracked run when there is something to track, and not before."""
+
+    def __init__(
+        self, stack: ExitStack, *, stage: str, config: Config, name: str, tags: Mapping[str, str]
+    ) -> None:
+        self._stack, self._stage, self._config, self._name, self._tags = stack, stage, config, name, tags
+        self._tracker: Tracker | None = None
+
+    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the numbers of one step."""
+        tracker = self.open()
+        if tracker is not None:
+            tracker.log_metrics(step, metrics)
+
+    def record(self, result: StageResult) -> None:
+        """Log what a finished stage leaves: lineage, summary, figures."""
+        tracker = self.open()
+        if tracker is None:
+            return
+        tracker.log_lineage(result.path / "lineage.json")
+        for pattern in _FIGURES:
+            for figure in sorted(Path(result.path).glob(pattern)):
+                tracker.log_figure(figure)
+
+    def open(self) -> Tracker | None:
+        """The tracked run; None on a machine without mlflow."""
+        if self._tracker is None and importlib.util.find_spec("mlflow") is not None:
+            from phenoscale.tracking.tracker import open_tracker
+
+            runtime: Runtime = getattr(self._config, "runtime", Runtime())
+            self._tracker = self._stack.enter_context(
+                open_tracker(runtime, stage=self._stage, name=self._name, tags=self._tags)
+            )
+            self._tracker.log_params(resolved(self._config, kinds=("setting",)))
+        return self._tracker

@@ -1,0 +1,70 @@
+"""Tell a person how a pipeline run goes: one line a step, and under it what the step itself has to say."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from phenoscale.stages import StageResult
+
+_LOG_HEAD = re.compile(r"^time=\S+ level=(?P<level>\w+) source=\S+ ")
+_TOLD_LEVELS = ("warning", "error", "critical")
+
+
+class Narrator:
+    """Writes the story of one run, step by step, to standard error."""
+
+    def __init__(self, steps: Sequence[str], *, stream: TextIO | None = None) -> None:
+        self._steps, self._stream = list(steps), stream or sys.stderr
+        self._width = max(map(len, steps), default=0)
+        self._began: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def tell(self, text: str) -> None:
+        """Write one line."""
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def started(self, step: str) -> None:
+        """A step's process is up."""
+        self._began[step] = time.monotonic()
+
+    def finished(self, step: str, *, result: StageResult | None) -> None:
+        """A step has its output."""
+        if result is None:
+            return
+        self.seconds[step] = time.monotonic() - self._began.get(step, time.monotonic())
+        outcome = "reused" if result.reused else "done"
+        self.tell(
+            f"{self._head(step)}  {outcome:6} {self.seconds[step]:7.1f} s  {_first_figures(result)}".rstrip()
+        )
+
+    def failed(self, step: str, *, message: str) -> None:
+        """A step ended without an output."""
+        self.tell(f"{self._head(step)}  failed: {message}")
+
+    def line(self, text: str) -> None:
+        """Hand on what a step printed, if a person wants to see it live: progress, warnings, errors."""
+        head = _LOG_HEAD.match(text)
+        if head is None:
+            return
+        body = text[head.end() :]
+        if body.startswith("progress=") or head["level"] in _TOLD_LEVELS:
+            self.tell(f"{'':9}{body}")
+
+    def _head(self, step: str) -> str:
+        place = self._steps.index(step) + 1 if step in self._steps else 0
+        return f"[{place:2}/{len(self._steps)}] {step:{self._width}}"
+
+
+def _first_figures(result: StageResult, *, most: int = 3) -> str:
+    """The first few numbers that a stage says about its output."""
+    numbers = [
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in result.summary.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return " ".join(numbers[:most])

@@ -1,0 +1,82 @@
+"""Say what a run of the pipeline would do, without doing it: what is reused, what is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from phenoscale.config import Config
+from phenoscale.operations.graph import Step, steps_of
+from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.operations.stage_table import find_stage
+from phenoscale.operations.steps import step_config
+from phenoscale.operations.work import count_crops
+from phenoscale.stages import plan_stage
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What one step would do.
+
+    Attributes:
+        step: the step's name.
+        key: its key; empty while an input of it has still to be computed.
+        is_cached: whether its output is there.
+        waits_for: the inputs that have still to be computed.
+        num_crops: crops that the encoder sees in this step; None for steps without an encoder, or when the
+            number of fields is not known yet.
+    """
+
+    step: str
+    key: str
+    is_cached: bool
+    waits_for: tuple[str, ...] = ()
+    num_crops: int | None = None
+
+
+@dataclass(frozen=True)
+class PipelinePlan:
+    """What a run of the pipeline would do."""
+
+    name: str
+    workspace: str
+    steps: tuple[StepPlan, ...]
+
+    def text(self) -> str:
+        """The plan for a person to read."""
+        rows = [f"{self.name} in {self.workspace}"]
+        width = max(len(step.step) for step in self.steps)
+        for step in self.steps:
+            state = "reused" if step.is_cached else "computed"
+            key = step.key[:20] or f"key known after {', '.join(step.waits_for)}"
+            crops = f"  {step.num_crops:,} crops" if step.num_crops is not None else ""
+            rows.append(f"  {step.step:{width}}  {state:8}  {key}{crops}")
+        num_cached = sum(step.is_cached for step in self.steps)
+        rows.append(f"{num_cached} of {len(self.steps)} steps are reused")
+        return "\n".join(rows)
+
+
+def plan_full(config: PipelineConfig) -> PipelinePlan:
+    """Plan the full pipeline: the keys of all steps whose inputs are there, and what is left to do.
+
+    Raises:
+        UserError: when the config or an input of a step is wrong.
+    """
+    outputs: dict[str, str] = {}
+    plans: list[StepPlan] = []
+    for step in steps_of(with_simulate=config.simulate is not None):
+        plan = _plan_step(step, config, outputs=outputs)
+        plans.append(plan)
+    return PipelinePlan(config.name, str(Path(config.runtime.workspace).resolve()), tuple(plans))
+
+
+def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -> StepPlan:
+    planned = {other.name for other in steps_of(with_simulate=config.simulate is not None)}
+    waits_for = tuple(name for name in step.needs if name in planned and name not in outputs)
+    if waits_for:
+        return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for, num_crops=None)
+    filled: Config = step_config(step, config, outputs=outputs)
+    found = plan_stage(find_stage(step.stage).load_function(), filled)
+    if found.is_cached:
+        outputs[step.name] = str(found.path)
+    return StepPlan(step.name, found.key, found.is_cached, num_crops=count_crops(step.stage, filled))
