@@ -57,7 +57,7 @@ def make_tiny_store(
                 num_sites=num_sites,
             )
             wells = parse_wells(frame.assign(channels="|".join(names)), source="tiny screen").frame
-            writer = PlateWriter(folder, wells=wells, format=pixel_format, source_digest=f"seed {seed}")
+            writer = PlateWriter(folder, wells=wells, format=pixel_format, request=f"seed {seed}")
             for row, well in enumerate(wells.itertuples()):
                 writer.append(
                     row, tiny_pixels(well, num_channels=channels, size=size, dtype=dtype, seed=seed)

@@ -24,6 +24,7 @@ IMAGES_FOLDER: Final = "images.zarr"
 WELLS_FILE: Final = "wells.parquet"
 PLATE_FILE: Final = "plate.json"
 QUARANTINE_FILE: Final = "quarantine.parquet"
+SOURCES_FILE: Final = "sources.parquet"
 CHUNK_PX: Final = 256
 
 _CACHE_BYTES: Final = 128 * 2**20

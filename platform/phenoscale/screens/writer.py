@@ -56,19 +56,19 @@ class PlateWriter:
     """Writes one plate, field by field, and commits it.
 
     A writer starts from an empty plate: what a killed predecessor left is removed. A plate that was committed
-    from the same source is found with `committed_plate` and needs no writer.
+    for the same request is found with `committed_plate` and needs no writer.
 
     Attributes:
         store: the store's folder.
         wells: the plate's rows of the well table, in the order in which fields are appended.
         format: what the pixels are.
-        source_digest: identifies everything that the plate is made of, for `committed_plate`.
+        request: digest of everything that decides what the plate becomes, for `committed_plate`.
     """
 
     store: Path
     wells: pd.DataFrame
     format: PlateFormat
-    source_digest: str
+    request: str
     _kept: list[int] = field(default_factory=list)
     _pixel_digests: list[str] = field(default_factory=list)
     _pending: deque[tuple[Any, int]] = field(default_factory=deque)
@@ -103,8 +103,12 @@ class PlateWriter:
         while self._pending_bytes > _MAX_PENDING_BYTES:
             self._await_oldest()
 
-    def commit(self) -> PlateEntry:
-        """Wait until every field is written, write the well table, and then make the plate count."""
+    def commit(self, *, source_digest: str = "") -> PlateEntry:
+        """Wait until every field is written, write the well table, and then make the plate count.
+
+        Args:
+            source_digest: digest of the files that the pixels came from, kept in `plate.json`.
+        """
         assert self._kept, "a plate without fields cannot be committed"
         while self._pending:
             self._await_oldest()
@@ -122,7 +126,12 @@ class PlateWriter:
                 width=self.format.width,
                 digest=_plate_digest(kept, self._pixel_digests),
             )
-            record = {"entry": asdict(entry), "source_digest": self.source_digest, **self._attributes()}
+            record = {
+                "entry": asdict(entry),
+                "format": asdict(self.format),
+                "request": self.request,
+                "source_digest": source_digest,
+            }
             write_atomic(self.folder / PLATE_FILE, (json.dumps(record, indent=2) + "\n").encode())
         return entry
 
@@ -138,15 +147,18 @@ class PlateWriter:
 
     def _attributes(self) -> dict[str, Any]:
         attributes = {"experiment": self.experiment, "plate": self.plate, **asdict(self.format)}
-        return {**attributes, "channels": list(self.format.channels), "source_digest": self.source_digest}
+        return {**attributes, "channels": list(self.format.channels)}
 
 
-def committed_plate(store: Path, *, experiment: str, plate: str, source_digest: str) -> PlateEntry | None:
-    """Return a plate that an earlier run committed from the same source, if there is one."""
+def committed_plate(
+    store: Path, *, experiment: str, plate: str, request: str
+) -> tuple[PlateEntry, PlateFormat] | None:
+    """Return a plate that an earlier run committed for the same request, if there is one."""
     record = _plate_record(store / plate_folder(experiment, plate))
-    if record is None or record["source_digest"] != source_digest:
+    if record is None or record["request"] != request:
         return None
-    return PlateEntry(**record["entry"])
+    pixels = {**record["format"], "channels": tuple(record["format"]["channels"])}
+    return PlateEntry(**record["entry"]), PlateFormat(**pixels)
 
 
 def write_header(store: Path, header: ScreenHeader) -> None:

@@ -1,0 +1,52 @@
+"""Settings of `ingest`: where the images and their table are, and what the pixels mean."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from phenoscale.config import Config, Runtime, location, setting
+
+
+class IngestConfig(Config):
+    """Turn the image files of a screen into a screen store, plate by plate; bad images are quarantined.
+
+    Source `table` reads a CSV or Parquet table with one row per field of view (or cell crop), the columns of
+    a well table, and one column of image locators per channel (`image_DNA`, `image_ER`, ...) or one column
+    `image` of multi-channel images. Source `bbbc021` reads the BBBC021 single-cell crops.
+    """
+
+    source: Literal["table", "bbbc021"] = setting("table", help="layout of the source")
+    path: str = location(
+        help="folder or s3:// prefix that holds all the images; the table's folder by default"
+    )
+    table: str = location(help="CSV or Parquet table of the fields; PATH/fields.csv by default")
+    screen: str = setting(
+        "", help="name of the screen; by default the table's column `screen`, else `screen`"
+    )
+    channels: list[str] = setting(
+        default_factory=list, help="channels to take, in this order; all of the table by default"
+    )
+    columns: dict[str, str] = setting(
+        default_factory=dict, help="well table column to the name it has in this table (gene=target_gene)"
+    )
+    constants: dict[str, str] = setting(
+        default_factory=dict, help="well table column to a value that it has in every row (cell_type=HUVEC)"
+    )
+    image_columns: dict[str, str] = setting(
+        default_factory=dict, help="channel to the column that holds its locators; image_CHANNEL by default"
+    )
+    dtype: Literal["", "uint8", "uint16"] = setting("", help="pixel type; by default that of the first plate")
+    field_height_px: int | None = setting(
+        None, ge=1, help="pixel rows of a field; by default most of a plate's"
+    )
+    field_width_px: int | None = setting(
+        None, ge=1, help="pixel columns of a field; by default as for the rows"
+    )
+    intensity_scale: float | None = setting(
+        None, gt=0, help="what pixel values are divided by; by default the largest value of the pixel type"
+    )
+    pixel_size_um: float | None = setting(None, gt=0, help="edge of a pixel in micrometers")
+    max_quarantined_fraction: float = setting(
+        0.05, ge=0, le=1, help="the ingest fails when more of the screen's fields than this are bad"
+    )
+    runtime: Runtime = Runtime()

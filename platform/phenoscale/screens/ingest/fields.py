@@ -1,0 +1,158 @@
+"""Decode the fields of a plate in threads, in the order of the table, with a bounded number in memory.
+
+Consecutive rows that lie in the same files (crops of one stack) are decoded together: a file is opened once.
+Shapes: C channels, K planes of a file, H, W pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+
+from phenoscale.screens.ingest.images import ImageFiles
+from phenoscale.screens.ingest.locators import BadImageError
+from phenoscale.screens.ingest.plan import IngestPlan
+
+_MAX_PROBED: Final = 16
+_MAX_ROWS_TOGETHER: Final = 512
+_MAX_BYTES_TOGETHER: Final = 32 * 2**20
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class DecodedField:
+    """One row's pixels, [C, H, W], or the reason why there are none."""
+
+    row: int
+    pixels: np.ndarray | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FieldFormat:
+    """What every field of a plate must be."""
+
+    height: int
+    width: int
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} {self.dtype}"
+
+
+def probe_format(plan: IngestPlan, images: Sequence[Sequence[str]]) -> FieldFormat | list[str]:
+    """Return the format that most of a plate's first readable fields have.
+
+    Where none can be read the answer is the list of reasons, one per field.
+    """
+    counts: Counter[FieldFormat] = Counter()
+    reasons: list[str] = []
+    with ImageFiles(plan.base) as files:
+        for image in images:
+            try:
+                found = files.describe(image[0])
+                counts[FieldFormat(found.height, found.width, found.dtype)] += 1
+            except BadImageError as error:
+                reasons.append(str(error))
+            if counts.total() == _MAX_PROBED:
+                break
+    return counts.most_common(1)[0][0] if counts else reasons
+
+
+def decode_fields(
+    plan: IngestPlan,
+    images: Sequence[Sequence[str]],
+    *,
+    expected: FieldFormat,
+    executor: Executor,
+    window: int,
+) -> Iterator[DecodedField]:
+    """Yield the decoded fields in the order of `images`.
+
+    Args:
+        plan: says where the images lie and what their planes are.
+        images: the locators of each row.
+        expected: a field of another format is bad.
+        executor: threads to decode in.
+        window: groups of rows that may wait, decoded, for the caller.
+    """
+    field_bytes = len(plan.channels) * expected.height * expected.width * np.dtype(expected.dtype).itemsize
+    together = max(1, min(_MAX_ROWS_TOGETHER, _MAX_BYTES_TOGETHER // field_bytes))
+    groups = _groups_of_same_files(images, at_most=together)
+    decode = functools.partial(_decode_group, plan, expected=expected)
+    for group in in_order(decode, groups, executor=executor, window=window):
+        yield from group
+
+
+def in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, executor: Executor, window: int
+) -> Iterator[Result]:
+    """Yield function(task) in the order of the tasks; at most `window` are under way or waiting."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(executor.submit(function, task))
+            if len(waiting) >= window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _groups_of_same_files(
+    images: Sequence[Sequence[str]], *, at_most: int
+) -> Iterator[list[tuple[int, Sequence[str]]]]:
+    def files(numbered: tuple[int, Sequence[str]]) -> list[str]:
+        return [locator.partition("#")[0] for locator in numbered[1]]
+
+    for _, group in itertools.groupby(enumerate(images), key=files):
+        while chunk := list(itertools.islice(group, at_most)):
+            yield chunk
+
+
+def _decode_group(
+    plan: IngestPlan, group: Sequence[tuple[int, Sequence[str]]], *, expected: FieldFormat
+) -> list[DecodedField]:
+    decoded: list[DecodedField] = []
+    with ImageFiles(plan.base) as files:
+        for row, image in group:
+            try:
+                decoded.append(DecodedField(row, _read_field(plan, image, expected=expected, files=files)))
+            except BadImageError as error:
+                decoded.append(DecodedField(row, None, str(error)))
+    return decoded
+
+
+def _read_field(
+    plan: IngestPlan, image: Sequence[str], *, expected: FieldFormat, files: ImageFiles
+) -> np.ndarray:
+    if plan.planes:
+        planes_KHW = _checked(files.read(image[0]), image[0], num_planes=plan.num_planes, expected=expected)
+        return planes_KHW[list(plan.planes)]
+    pixels = []
+    for channel, locator in zip(plan.channels, image, strict=True):
+        if not locator:
+            raise BadImageError(f"no image is named for channel {channel}")
+        pixels.append(_checked(files.read(locator), locator, num_planes=1, expected=expected))
+    return np.concatenate(pixels)
+
+
+def _checked(planes_KHW: np.ndarray, locator: str, *, num_planes: int, expected: FieldFormat) -> np.ndarray:
+    _, height, width = planes_KHW.shape
+    found = FieldFormat(height, width, planes_KHW.dtype.name)
+    if len(planes_KHW) != num_planes:
+        raise BadImageError(f"{locator}: holds {len(planes_KHW)} planes of pixels, expected {num_planes}")
+    if found != expected:
+        raise BadImageError(f"{locator}: is {found}, the fields of this plate are {expected}")
+    return planes_KHW

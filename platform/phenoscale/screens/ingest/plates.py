@@ -1,0 +1,155 @@
+"""Write one plate of an ingest: decode its fields, append the good ones, record why the others are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from phenoscale.config import digest_json
+from phenoscale.errors import UserError
+from phenoscale.schema.screen import PlateEntry, check_dtype
+from phenoscale.schema.wells import KEY
+from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, in_order, probe_format
+from phenoscale.screens.ingest.images import digest_image_file
+from phenoscale.screens.ingest.locators import resolve_file
+from phenoscale.screens.ingest.plan import IngestPlan
+from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
+from phenoscale.screens.writer import PlateFormat, PlateWriter, committed_plate
+
+_SHOWN_REASONS: Final = 5
+
+
+@dataclass(frozen=True)
+class PixelSettings:
+    """What is known about the pixels before any image is read; None and "" mean: as the images are.
+
+    Attributes:
+        dtype: pixel type.
+        height: pixel rows of a field.
+        width: pixel columns of a field.
+        intensity_scale: what pixel values are divided by.
+        pixel_size_um: edge of a pixel in micrometers.
+    """
+
+    dtype: str
+    height: int | None
+    width: int | None
+    intensity_scale: float | None
+    pixel_size_um: float | None
+
+
+@dataclass(frozen=True)
+class IngestedPlate:
+    """A committed plate, its pixel format, and the rows that were quarantined."""
+
+    entry: PlateEntry
+    format: PlateFormat
+    quarantined: pd.DataFrame
+    reused: bool
+
+
+def ingest_plate(
+    store: Path,
+    plan: IngestPlan,
+    *,
+    wells: pd.DataFrame,
+    settings: PixelSettings,
+    executor: Executor,
+    window: int,
+) -> IngestedPlate:
+    """Write one plate of a store, or return it where an earlier run committed it.
+
+    Args:
+        store: the store's folder.
+        plan: says where the images lie.
+        wells: the plate's rows of the well table.
+        settings: what is known about the pixels.
+        executor: threads to read and decode in.
+        window: groups of fields that may be decoded ahead.
+
+    Raises:
+        UserError: none of the plate's images can be used.
+    """
+    experiment, plate = str(wells["experiment"].iloc[0]), str(wells["plate"].iloc[0])
+    folder = store / plate_folder(experiment, plate)
+    request = _request(plan, wells=wells, settings=settings)
+    committed = committed_plate(store, experiment=experiment, plate=plate, request=request)
+    if committed is not None:
+        quarantined = pd.read_parquet(folder / QUARANTINE_FILE)
+        return IngestedPlate(committed[0], committed[1], quarantined=quarantined, reused=True)
+    expected = _expected_format(plan, wells=wells, settings=settings)
+    pixels = PlateFormat(
+        channels=plan.channels,
+        dtype=expected.dtype,
+        height=expected.height,
+        width=expected.width,
+        intensity_scale=settings.intensity_scale or float(np.iinfo(expected.dtype).max),
+        pixel_size_um=settings.pixel_size_um,
+    )
+    writer = PlateWriter(store, wells=wells, format=pixels, request=request)
+    images = wells["image"].tolist()
+    reasons: dict[int, str] = {}
+    for field in decode_fields(plan, images, expected=expected, executor=executor, window=window):
+        if field.pixels is None:
+            reasons[field.row] = field.reason
+        else:
+            writer.append(field.row, field.pixels)
+    if len(reasons) == len(wells):
+        raise UserError(_all_bad(experiment, plate, reasons=list(reasons.values())))
+    quarantined = _quarantined(wells, reasons=reasons)
+    sources = _digest_sources(plan, wells=wells, executor=executor, window=window)
+    with retry_when_disk_full(f"plate {experiment}/{plate}"):
+        quarantined.to_parquet(folder / QUARANTINE_FILE, index=False)
+        sources.to_parquet(folder / SOURCES_FILE, index=False)
+    entry = writer.commit(source_digest=digest_json(sources.to_dict("list")))
+    return IngestedPlate(entry, pixels, quarantined=quarantined, reused=False)
+
+
+def _request(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> str:
+    rows = {str(name): [str(value) for value in wells[name]] for name in wells.columns}
+    return digest_json([plan.channels, plan.planes, settings, rows])
+
+
+def _expected_format(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> FieldFormat:
+    found = probe_format(plan, wells["image"].tolist())
+    if not isinstance(found, FieldFormat):
+        first = wells.iloc[0]
+        raise UserError(_all_bad(str(first["experiment"]), str(first["plate"]), reasons=found))
+    dtype = settings.dtype or found.dtype
+    check_dtype(dtype)
+    return FieldFormat(settings.height or found.height, settings.width or found.width, dtype)
+
+
+def _all_bad(experiment: str, plate: str, *, reasons: list[str]) -> str:
+    return (
+        f"plate {experiment}/{plate}: none of its {len(reasons)} images can be used; correct the images or "
+        f"the table, or leave the plate out of the table. {summarize_reasons(reasons)}"
+    )
+
+
+def summarize_reasons(reasons: Sequence[str]) -> str:
+    """Return the first few reasons, and how many more there are."""
+    more = len(reasons) - _SHOWN_REASONS
+    return "Reasons: " + "; ".join(reasons[:_SHOWN_REASONS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _quarantined(wells: pd.DataFrame, *, reasons: dict[int, str]) -> pd.DataFrame:
+    rows = wells.iloc[list(reasons)]
+    images = [" ".join(image) for image in rows["image"]]
+    frame = rows[[*KEY, "field_id"]].assign(image=images, reason=list(reasons.values()))
+    return frame.astype({"image": "str", "reason": "str"}).reset_index(drop=True)
+
+
+def _digest_sources(
+    plan: IngestPlan, *, wells: pd.DataFrame, executor: Executor, window: int
+) -> pd.DataFrame:
+    names = sorted({locator.partition("#")[0] for image in wells["image"] for locator in image} - {""})
+    uris = [resolve_file(name, base=plan.base) for name in names]
+    digests = list(in_order(digest_image_file, uris, executor=executor, window=window))
+    return pd.DataFrame({"file": names, "sha256": digests}, dtype="str")
