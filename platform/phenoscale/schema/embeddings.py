@@ -147,6 +147,12 @@ def iterate_partitions(path: Path) -> Iterator[EmbeddingTable]:
         yield _table(full, embeddings_ND, metadata=read_metadata(arrow.schema))
 
 
+def table_of_level(path: str | Path, *, level: Level) -> Path:
+    """The table of one level inside an `embed` output (`wells/`, `fields/`); any other path is itself."""
+    inside = Path(path) / f"{level}s"
+    return inside if inside.is_dir() else Path(path)
+
+
 def read_embeddings(path: str | Path) -> EmbeddingTable:
     """Read a dataset folder or one Parquet file.
 

@@ -1,0 +1,116 @@
+"""What a step knows of wells besides their vectors: batches, negative controls, groups of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from phenoscale.errors import UserError
+from phenoscale.schema.embeddings import EmbeddingTable
+
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.intp]
+Labels = npt.NDArray[np.str_]
+
+EVERYTHING = "all wells"
+
+
+def batch_labels(frame: pd.DataFrame, batch_key: str) -> Labels:
+    """The batch of each well: its experiment, its plate as `experiment/plate`, or one batch for all.
+
+    Raises:
+        UserError: a needed column is missing.
+    """
+    if batch_key == "none":
+        return np.full(len(frame), EVERYTHING, dtype=np.str_)
+    columns = ["experiment", "plate"] if batch_key == "plate" else ["experiment"]
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise UserError(
+            f"the embeddings lack the columns {missing}, but batch_key {batch_key!r} needs {columns}; "
+            "embed a table that has them, or set batch_key: none"
+        )
+    labels = frame["experiment"].astype(str)
+    if batch_key == "plate":
+        labels = labels + "/" + frame["plate"].astype(str)
+    return labels.to_numpy(dtype=np.str_)
+
+
+def flags(frame: pd.DataFrame, column: str) -> Mask:
+    """A boolean column, False where it is missing."""
+    if column not in frame:
+        return np.zeros(len(frame), np.bool_)
+    return frame[column].fillna(False).astype(bool).to_numpy()
+
+
+def negative_controls(frame: pd.DataFrame) -> Mask:
+    """Which wells are negative controls."""
+    return flags(frame, "is_negative_control")
+
+
+def chosen_wells(frame: pd.DataFrame, statistics: str, *, step: str) -> Mask:
+    """Which wells a step's statistics are fitted on.
+
+    Raises:
+        UserError: there is no negative control at all.
+    """
+    if statistics == "all":
+        return np.ones(len(frame), np.bool_)
+    mask = negative_controls(frame)
+    if not mask.any():
+        raise UserError(
+            f"{step} is fitted on negative controls, but none of the {len(frame)} wells is one "
+            "(column is_negative_control); mark them in the well table, or set statistics: all"
+        )
+    return mask
+
+
+def rows_by_label(labels_N: Labels) -> dict[str, Positions]:
+    """Positions of the rows of each label, labels sorted."""
+    names, inverse = np.unique(labels_N, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    bounds = np.searchsorted(inverse[order], np.arange(len(names) + 1))
+    return {
+        str(name): order[start:stop] for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True)
+    }
+
+
+def batch_positions(labels_N: Labels, *, known: Mapping[str, int], step: str) -> Positions:
+    """The index of each well's batch among the fitted ones.
+
+    Raises:
+        UserError: a batch that the step was not fitted on.
+    """
+    names, inverse = np.unique(labels_N, return_inverse=True)
+    unknown = [str(name) for name in names if str(name) not in known]
+    if unknown:
+        raise UserError(
+            f"{step} was not fitted on the batches {unknown[:5]}, but each batch needs its own statistics; "
+            "fit the map again with these wells in the table"
+        )
+    return np.array([known[str(name)] for name in names], np.intp)[inverse]
+
+
+def refuse_small_batches(counts: Mapping[str, int], *, minimum: int, step: str, statistics: str) -> None:
+    """Refuse batches with fewer wells to fit on than `minimum`, naming them."""
+    small = {name: count for name, count in counts.items() if count < minimum}
+    if small:
+        shown = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:5])
+        more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+        wells = "negative controls" if statistics == "negative_controls" else "wells"
+        raise UserError(
+            f"{step} needs at least {minimum} {wells} in each batch, but these have fewer: {shown}{more}; "
+            "set fallback: pooled, a coarser batch_key, or leave these batches out"
+        )
+
+
+def require_columns(table: EmbeddingTable, columns: list[str], *, step: str) -> None:
+    """Refuse a table that lacks columns which a step needs."""
+    missing = [name for name in columns if name not in table.frame]
+    if missing:
+        known: list[Any] = list(table.frame.columns)
+        raise UserError(f"{step} needs the columns {missing}, but the table has {known}; add them")

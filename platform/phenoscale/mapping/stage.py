@@ -1,0 +1,139 @@
+"""The `map` verb: read well embeddings, fit the steps, write the map, every step's map and what was fitted.
+
+Output: `map.parquet` and `map.json`; `steps/<i>_<name>.parquet`, the aggregated map after each step;
+`corrected/`, the wells just before aggregation; `parameters/<i>_<name>.npz`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from phenoscale.config import require
+from phenoscale.errors import UserError
+from phenoscale.logs import get_logger
+from phenoscale.mapping.arms import ArmCorrection, read_genes
+from phenoscale.mapping.chain import FittedMap, FittedStep, fit_map
+from phenoscale.mapping.config import ArmCorrectionStep, MapConfig
+from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level, write_embeddings
+from phenoscale.schema.maps import write_bare_map, write_map
+from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stats.moments import Array
+
+STEPS_FOLDER = "steps"
+CORRECTED_FOLDER = "corrected"
+PARAMETERS_FOLDER = "parameters"
+
+logger = get_logger(__name__)
+
+
+def run_map(config: MapConfig, *, observe: Observer = ignore) -> StageResult:
+    """Make a map of perturbations from well embeddings.
+
+    Raises:
+        UserError: no embeddings, no gene table for arm_correction, or what a step refuses.
+    """
+    inputs = {"embeddings": table_of_level(require(config, "embeddings", verb="map"), level="well")}
+    if _arm_steps(config):
+        inputs["genes"] = Path(require(config, "genes", verb="map with arm_correction"))
+    return run_stage(
+        "map",
+        entry=__name__,
+        config=config,
+        inputs=inputs,
+        build=partial(_build, config=config, inputs=inputs, observe=observe),
+    )
+
+
+def read_wells(path: Path) -> EmbeddingTable:
+    """Read well embeddings in float64, the precision of all mapping.
+
+    Raises:
+        UserError: rows of another level.
+    """
+    table = read_embeddings(path)
+    if table.level not in ("well", "field", "crop"):
+        raise UserError(
+            f"{path} holds embeddings of the level {table.level!r}, but a map is made from wells; give the "
+            "output "
+            "of `embed`"
+        )
+    return table.with_embeddings(table.embeddings.astype(np.float64))
+
+
+def _build(
+    folder: Path, *, config: MapConfig, inputs: Mapping[str, Path], observe: Observer
+) -> Mapping[str, Any]:
+    table = read_wells(inputs["embeddings"])
+    fitted = fit_map(table, config=config, genes=_read_genes(config, inputs.get("genes")))
+    for name, after in fitted.after_step.items():
+        write_bare_map(folder / STEPS_FOLDER / f"{name}.parquet", after)
+    for number, step in enumerate(fitted.steps, start=1):
+        _write_parameters(folder / PARAMETERS_FOLDER / f"{number}_{step.settings.name}.npz", step)
+        _warn(step)
+    write_embeddings(folder / CORRECTED_FOLDER, fitted.corrected)
+    write_map(folder, fitted.map)
+    summary = _summary(table, fitted)
+    observe(
+        len(fitted.steps), {name: float(value) for name, value in summary.items() if isinstance(value, int)}
+    )
+    return summary
+
+
+def _summary(table: EmbeddingTable, fitted: FittedMap) -> dict[str, Any]:
+    return {
+        "num_wells": len(table),
+        "num_perturbations": len(fitted.map),
+        "dimensions": fitted.map.dimensions,
+        "num_corrected_arms": sum(
+            len(step.fitted.places) for step in fitted.steps if isinstance(step.fitted, ArmCorrection)
+        ),
+        "steps": [step.settings.name for step in fitted.steps],
+    }
+
+
+def _read_genes(config: MapConfig, path: Path | None) -> pd.DataFrame | None:
+    if path is None:
+        return None
+    columns = {step.expression_column: None for step in _arm_steps(config)}
+    return read_genes(path, columns=("arm", *columns))
+
+
+def _arm_steps(config: MapConfig) -> list[ArmCorrectionStep]:
+    return [step for step in config.steps if isinstance(step, ArmCorrectionStep)]
+
+
+def _warn(step: FittedStep) -> None:
+    """Say what a step did not do as it was asked."""
+    fallbacks: Mapping[str, str] = getattr(step.fitted, "fallbacks", {})
+    if fallbacks:
+        shown = ", ".join(f"{batch}: {used}" for batch, used in list(fallbacks.items())[:5])
+        logger.warning(
+            "%s: %d batches have too few negative controls and use the statistics of others (%s)",
+            step.settings.name,
+            len(fallbacks),
+            shown,
+        )
+    if isinstance(step.fitted, ArmCorrection) and not step.fitted.places:
+        logger.warning(
+            "arm_correction changed nothing: no arm has more than %d unexpressed genes in the map",
+            getattr(step.settings, "min_num_genes", 0),
+        )
+
+
+def _write_parameters(file: Path, step: FittedStep) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with partial_file.open("wb") as stream:
+        np.savez(stream, **_named(step.fitted.parameters()))
+    partial_file.replace(file)
+
+
+def _named(parameters: dict[str, Array]) -> dict[str, Any]:
+    return dict(parameters)
