@@ -1,0 +1,1 @@
+"""Embedding screens with an encoder: crops to fields to wells, plate by plate."""

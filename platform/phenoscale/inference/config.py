@@ -1,0 +1,56 @@
+"""Settings of `embed`: which encoder, which fields, how crops become fields and wells."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from phenoscale.config import Config, Runtime, location, runtime, setting
+from phenoscale.errors import UserError
+
+Layout = Literal["grid", "inner", "center"]
+Output = Literal["field", "well"]
+EmbedPrecision = Literal["encoder", "fp32", "bf16"]
+
+
+class EmbedConfig(Config):
+    """Embed every field of a manifest, or of whole screen stores, with an encoder.
+
+    A field is cut into a centered grid of crops without overlap; the mean of its crops is the field's
+    embedding (an image object that is a single cell is a field of its own), and the mean of a well's fields
+    is the well's. So every field of a well weighs the same, however many crops it has. Writes `fields/` and
+    `wells/`, one Parquet file per plate; a plate that was written is not computed again after an
+    interruption.
+    """
+
+    encoder: str = location("", help="encoder folder, or the output of `probe`, `pretrain` or `import`")
+    manifest: str = location("", help="manifest folder, output of `curate`; all its splits are embedded")
+    stores: list[str] = location(
+        default_factory=list, help="screen stores, outputs of `ingest`, in place of a manifest"
+    )
+    outputs: tuple[Output, ...] = setting(
+        ("field", "well"), min_length=1, help="levels to write: field, well or both"
+    )
+    crop_layout: Layout = setting(
+        "grid", help="grid: all crops; inner: without the outer ring; center: the one in the middle"
+    )
+    precision: EmbedPrecision = setting(
+        "encoder", help="encoder: the precision it was saved with; fp32 or bf16: that one"
+    )
+    match_channels_by_name: bool = setting(
+        False, help="read the encoder's channels by name from stores that hold them in another order, or more"
+    )
+    engine: Literal["in_process"] = runtime("in_process", help="in_process: this process embeds every plate")
+    minibatch_size: int = runtime(256, ge=1, help="crops embedded at once")
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EmbedConfig:
+        if self.manifest and self.stores:
+            raise UserError(
+                f"embed got the manifest {self.manifest!r} and the stores {self.stores}, but reads one of "
+                "them; leave out the stores to embed the manifest's fields, or the manifest to embed all "
+                "fields of the stores"
+            )
+        return self
