@@ -47,17 +47,26 @@ class CropLoader:
         split: which of them.
         crop_size: height and width of a crop in pixels.
         seed: decides order, crops and flips, together with epoch and sample.
+        flip: whether crops are flipped at random, up-down and left-right.
         cache_bytes: how much memory decoded fields may take; 0 reads every crop from the store. Large fields
             are cached only if all of them fit.
     """
 
     def __init__(
-        self, fields: ManifestFields, *, crop_size: int, seed: int, split: str = "train", cache_bytes: int = 0
+        self,
+        fields: ManifestFields,
+        *,
+        crop_size: int,
+        seed: int,
+        split: str = "train",
+        flip: bool = True,
+        cache_bytes: int = 0,
     ) -> None:
         fields.check_crop_size(crop_size)
         self.fields = fields
         self.crop_size = crop_size
         self.seed = seed
+        self.flip = flip
         self._rows = fields.rows(split)
         self._weights = fields.frame["weight"].to_numpy(np.float64)[self._rows]
         self._cache = FieldCache(cache_bytes) if self._worth_caching(cache_bytes) else None
@@ -121,7 +130,7 @@ class CropLoader:
         size, seed = self.crop_size, self.seed
         heights, widths = self.fields.heights[rows], self.fields.widths[rows]
         corners = crop_corners(samples, seed=seed, epoch=epochs, heights=heights, widths=widths, size=size)
-        turned = flips(samples, seed=seed, epoch=epochs)
+        turned = flips(samples, seed=seed, epoch=epochs) & self.flip
         shape = (len(rows), len(self.fields.channels), size, size)
         crops_BCHW = np.empty(shape, dtype=self.fields.dtype)
         pending = self._start(rows, corners=corners)

@@ -4,6 +4,7 @@ Shapes: B minibatch, C channels, H W pixels, L patch tokens, D embedding, N read
 """
 
 import dataclasses
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -81,8 +82,8 @@ class VitEncoder(nn.Module):
         device = self.vit.positions.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
             ready = self._prepare(crops_BCHW.to(device))
-            blocks = enumerate(self.vit.tokens_by_block(ready))
-            return [self._pool(tokens) for index, tokens in blocks if first <= index <= last]
+            wanted = islice(self.vit.tokens_by_block(ready), first, last + 1)
+            return [self._pool(tokens) for tokens in wanted]
 
     def _prepare(self, crops_BCHW: Tensor) -> Tensor:
         if self.config.standardize:

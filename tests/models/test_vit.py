@@ -1,0 +1,121 @@
+"""The vision transformer against timm's own, the published sizes, and its patches."""
+
+import numpy as np
+import pytest
+import torch
+from phenoscale.errors import UserError
+from phenoscale.models.mae import Decoder, named_size
+from phenoscale.models.vit import (
+    VisionTransformer,
+    VisionTransformerConfig,
+    initialize,
+    patchify,
+    seeded,
+    unpatchify,
+)
+from timm.models.vision_transformer import VisionTransformer as TimmTransformer
+
+from tests.support.encoders import raw_crops
+
+# science.md 1.1, counted parameters of encoders for six channels, in millions
+PUBLISHED_PARAMETERS = {"S/16": 21.9, "B/16": 86.2, "B/8": 85.3, "L/16": 303.8, "L/8": 302.6, "G/8": 1841.7}
+
+
+def small_config(**changes):
+    sizes = {"num_channels": 3, "crop_size": 32, "patch_size": 8, "embedding_dim": 24}
+    return VisionTransformerConfig(**{**sizes, "num_blocks": 3, "num_heads": 2, **changes})
+
+
+def num_parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("size", "millions"), PUBLISHED_PARAMETERS.items())
+def test_named_sizes_have_the_published_number_of_parameters(size, millions):
+    config = named_size(size, num_channels=6)
+    with torch.device("meta"):
+        encoder, decoder = VisionTransformer(config.encoder), Decoder(config)
+    assert round(num_parameters(encoder) / 1e6, 1) == millions
+    assert 25.6 <= num_parameters(decoder) / 1e6 <= 26.6
+
+
+def test_standard_blocks_compute_what_timm_computes():
+    config = small_config()
+    vit = VisionTransformer(config)
+    initialize(vit, generator=seeded(4))
+    timm_vit = TimmTransformer(
+        img_size=32,
+        patch_size=8,
+        in_chans=3,
+        num_classes=0,
+        embed_dim=24,
+        depth=3,
+        num_heads=2,
+    )
+    weights = {name: value for name, value in vit.state_dict().items() if not name.startswith("patch_")}
+    weights["pos_embed"] = vit.positions[None]
+    weights["patch_embed.proj.weight"] = vit.patch_projection.weight.reshape(24, 3, 8, 8)
+    weights["patch_embed.proj.bias"] = vit.patch_projection.bias
+    timm_vit.load_state_dict(weights)
+    crops = torch.randn(5, 3, 32, 32, generator=seeded(0))
+    with torch.no_grad():
+        expected = timm_vit.eval().forward_features(crops)
+        found = vit.eval()(patchify(crops, patch_size=8))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_patch_reshapes_to_its_channels_and_pixels():
+    crops = raw_crops(2)
+    patches = patchify(crops, patch_size=8)
+    assert patches.shape == (2, 16, 3 * 64)
+    for index in range(16):
+        top, left = 8 * (index // 4), 8 * (index % 4)
+        expected = crops[1, :, top : top + 8, left : left + 8]
+        np.testing.assert_array_equal(patches[1, index].reshape(3, 8, 8), expected)
+
+
+def test_unpatchify_undoes_patchify_to_the_last_bit():
+    crops = raw_crops(2)
+    assert torch.equal(unpatchify(patchify(crops, patch_size=8), num_channels=3), crops)
+
+
+@pytest.mark.parametrize("block", ["standard", "parallel"])
+def test_weights_follow_from_the_seed_alone_and_global_randomness_is_untouched(block):
+    before = torch.get_rng_state()
+    models = []
+    for seed in (7, 7, 8):
+        vit = VisionTransformer(small_config(block=block, qk_norm=True, layer_scale_init=1e-4))
+        initialize(vit, generator=seeded(seed))
+        models.append(vit.state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    differing = {name for name in models[0] if not torch.equal(models[0][name], models[2][name])}
+    matrices = {name for name, value in models[0].items() if value.ndim >= 2}
+    assert differing == matrices
+
+
+def test_published_block_has_no_query_key_or_value_bias_and_one_layer_scale():
+    vit = VisionTransformer(small_config(block="parallel", qk_norm=True, layer_scale_init=1e-4))
+    names = {name for name, _ in vit.blocks[0].named_parameters()}
+    assert "in_proj.bias" not in names
+    assert {"mlp_bias", "q_norm.weight", "k_norm.weight", "ls.gamma"} <= names
+    assert torch.equal(vit.blocks[0].ls.gamma, torch.full((24,), 1e-4))
+
+
+def test_drop_path_rises_linearly_over_the_blocks():
+    vit = VisionTransformer(small_config(drop_path_rate=0.3))
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in vit.blocks]
+    assert rates == pytest.approx([0.0, 0.15, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"patch_size": 7}, "patches must tile the crop"),
+        ({"embedding_dim": 22}, "multiple of 4"),
+        ({"num_heads": 5}, "number of heads"),
+    ],
+)
+def test_dimensions_that_do_not_fit_are_a_user_error(changes, words):
+    with pytest.raises(UserError, match=words):
+        small_config(**changes)
