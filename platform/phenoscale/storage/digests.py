@@ -61,14 +61,20 @@ def _walk(folder: Path) -> Iterator[Path]:
 def digest_uri(uri: str) -> str:
     """Return the digest of a local path's content, or of a remote prefix's (key, size, etag) triples."""
     if not is_remote(uri):
-        return digest_path(Path(uri))
-    parent, _, name = uri.rstrip("/").rpartition("/")
-    found = open_storage(parent).list(name) if parent.count("/") > 1 else open_storage(uri).list()
+        return digest_path(Path(uri.removeprefix("file://")))
+    scheme, _, place = uri.rstrip("/").partition("://")
+    parent, _, name = place.rpartition("/")
+    # an object is listed by the text of its own key, which its neighbors' keys may start with, too
+    found = open_storage(f"{scheme}://{parent}").list(name) if parent else open_storage(uri).list()
     entries = {
-        info.key: f"{info.size}:{info.etag}"
+        _below(info.key, name if parent else ""): f"{info.size}:{info.etag}"
         for info in found
-        if parent.count("/") <= 1 or info.key == name or info.key.startswith(name + "/")
+        if not parent or info.key == name or info.key.startswith(name + "/")
     }
     if not entries:
         raise UserError(f"{uri} holds no object; check the address, or run the step that writes it")
     return digest_entries(entries)
+
+
+def _below(key: str, name: str) -> str:
+    return key.removeprefix(name).removeprefix("/")

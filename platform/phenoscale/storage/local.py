@@ -53,7 +53,7 @@ def _sync_folder(folder: Path) -> None:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise UserError(f"{path} is no file ({error.strerror}); check the path") from error
     except PermissionError as error:
         raise UserError(f"{path}: access denied ({error.strerror}); give this user access to it") from error

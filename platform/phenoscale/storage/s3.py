@@ -134,7 +134,7 @@ class S3Storage:
             ) from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise UserError(f"{address}: no S3 credentials ({error}); {_WAY_OUT_DENIED}") from error
-        except (exceptions.HTTPClientError, exceptions.IncompleteReadError, ConnectionError) as error:
+        except (exceptions.HTTPClientError, exceptions.ConnectionError, ConnectionError) as error:
             raise RetryError(f"{address}: the store does not answer ({error}); repeat later") from error
         except exceptions.ParamValidationError as error:
             raise UserError(f"{address} is no S3 address ({error}); write s3://bucket/prefix") from error
@@ -147,7 +147,7 @@ def _client(endpoint: str) -> Any:
 
     # path-style addresses work with every S3 server; sums only where a server asks: not all of them know them
     settings = botocore.config.Config(
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard"},
         connect_timeout=10,
         s3={"addressing_style": "path"} if endpoint else {},
         request_checksum_calculation="when_required",
