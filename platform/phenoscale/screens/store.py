@@ -112,10 +112,10 @@ def open_screen(path: str | Path) -> ScreenStore:
 
 
 def common_channels(stores: Sequence[ScreenStore]) -> tuple[str, ...]:
-    """Return the channels of the stores, which must be the same and in the same order.
+    """Return the channels of the stores, which must have the same, in the same order, on the same scale.
 
     Raises:
-        UserError: two stores differ.
+        UserError: two stores differ in channels, pixel type or intensity scale.
     """
     assert stores, "no stores"
     first = stores[0]
@@ -124,5 +124,11 @@ def common_channels(stores: Sequence[ScreenStore]) -> tuple[str, ...]:
             raise UserError(
                 f"the stores have different channels: {'|'.join(first.channels)} in {first.folder} and "
                 f"{'|'.join(store.channels)} in {store.folder}; ingest them with the same `channels`"
+            )
+        scales = [(s.header.dtype, s.header.intensity_scale) for s in (first, store)]
+        if scales[0] != scales[1]:
+            raise UserError(
+                f"the stores have different pixels: {scales[0]} in {first.folder} and {scales[1]} in "
+                f"{store.folder} (type, intensity_scale); ingest them with the same `intensity_scale`"
             )
     return first.channels

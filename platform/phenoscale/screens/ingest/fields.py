@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from phenoscale.screens.ingest.images import ImageFiles
 from phenoscale.screens.ingest.locators import BadImageError
 from phenoscale.screens.ingest.plan import IngestPlan
+from phenoscale.screens.ordered import in_order
 
 _MAX_PROBED: Final = 16
 _MAX_ROWS_TOGETHER: Final = 512
 _MAX_BYTES_TOGETHER: Final = 32 * 2**20
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -91,23 +89,6 @@ def decode_fields(
     decode = functools.partial(_decode_group, plan, expected=expected)
     for group in in_order(decode, groups, executor=executor, window=window):
         yield from group
-
-
-def in_order(
-    function: Callable[[Task], Result], tasks: Iterable[Task], *, executor: Executor, window: int
-) -> Iterator[Result]:
-    """Yield function(task) in the order of the tasks; at most `window` are under way or waiting."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(executor.submit(function, task))
-            if len(waiting) >= window:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _groups_of_same_files(

@@ -15,11 +15,12 @@ from phenoscale.config import digest_json
 from phenoscale.errors import UserError
 from phenoscale.schema.screen import PlateEntry, check_dtype
 from phenoscale.schema.wells import KEY
-from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, in_order, probe_format
+from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.images import digest_image_file
 from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
+from phenoscale.screens.ordered import in_order
 from phenoscale.screens.writer import PlateFormat, PlateWriter, committed_plate
 
 _SHOWN_REASONS: Final = 5

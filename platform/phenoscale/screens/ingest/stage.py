@@ -96,9 +96,8 @@ def _inputs(config: IngestConfig) -> dict[str, str]:
 
 def _check_places(plan: IngestPlan) -> None:
     """Refuse a table that names images outside the folder whose bytes enter the key."""
-    for name in {locator.partition("#")[0] for image in plan.wells.frame["image"] for locator in image} - {
-        ""
-    }:
+    locators = (locator for image in plan.wells.frame["image"] for locator in image)
+    for name in {locator.partition("#")[0] for locator in locators} - {""}:
         resolve_file(name, base=plan.base)
 
 

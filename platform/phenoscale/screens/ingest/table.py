@@ -130,8 +130,8 @@ def _channel_columns(frame: pd.DataFrame, *, config: IngestConfig, source: str) 
     found = {name.removeprefix(IMAGE_PREFIX): name for name in present if name.startswith(IMAGE_PREFIX)}
     if not found and "image" not in present:
         raise UserError(
-            f"{source}: there is no column of image locators; name them {IMAGE_PREFIX}CHANNEL, one per channel, "
-            f"or map them with `image_columns: {{DNA: column}}`. Present: {', '.join(present)}"
+            f"{source}: there is no column of image locators; name them {IMAGE_PREFIX}CHANNEL, one per "
+            f"channel, or map them with `image_columns: {{DNA: column}}`. Present: {', '.join(present)}"
         )
     return found
 
