@@ -1,0 +1,1 @@
+"""Training encoders: a plain loop, checkpoints that resume to the bit, any number of processes."""

@@ -1,0 +1,129 @@
+"""The processes that train together: one group, a few collective operations, the same code for one process.
+
+gloo between CPUs, nccl between GPUs. With one process every operation is the identity and no group is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from phenoscale.distributed import local_rank, rank, world_size
+from phenoscale.training.precision import choose_device
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+
+AnyT = TypeVar("AnyT")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among all that train together."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over all ranks."""
+        if self.world_size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.SUM)
+            values /= self.world_size
+        return values
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all ranks."""
+        if self.world_size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.SUM)
+        return values
+
+    def largest(self, value: int) -> int:
+        """The largest of one number per rank."""
+        if self.world_size == 1:
+            return value
+        numbers = torch.tensor([value], device=self.device)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+        return int(numbers.item())
+
+    def share(self, value: AnyT) -> AnyT:
+        """Rank 0's value, on every rank."""
+        if self.world_size == 1:
+            return value
+        values: list[Any] = [value]
+        dist.broadcast_object_list(values, src=0, device=self.device)
+        shared: AnyT = values[0]
+        return shared
+
+    def gather(self, value: AnyT) -> list[AnyT]:
+        """Every rank's value, in the order of the ranks, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def join_ranks(device_name: str = "auto") -> Iterator[Ranks]:
+    """Join the group that torchrun's environment describes; outside of one, a group of one without a group.
+
+    Args:
+        device_name: auto, cpu, cuda or cuda:N.
+    """
+    device = choose_device(device_name, local_rank=local_rank())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    place = Ranks(rank=rank(), world_size=world_size(), device=device)
+    if place.world_size == 1:
+        yield place
+        return
+    # The CPU backend beside nccl carries checkpoints, which are written from a thread.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(
+        backend,
+        store=_meeting_place(place),
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=COLLECTIVE_TIMEOUT,
+    )
+    try:
+        yield place
+    finally:
+        dist.destroy_process_group()
+
+
+def _meeting_place(place: Ranks) -> Store:
+    """The store in which the ranks find each other.
+
+    The elastic agent serves one store for all its restarts (torch 2.15), in which restarted ranks would
+    find the addresses of the dead ones: "connection refused". So each restart has its own prefix.
+    """
+    serves_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+    store = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        world_size=place.world_size,
+        is_master=place.is_first and not serves_agent,
+        timeout=COLLECTIVE_TIMEOUT,
+    )
+    return PrefixStore(f"phenoscale/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

@@ -1,0 +1,79 @@
+"""What a training works on: settings, crops, folder and ranks in one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from phenoscale.loading.crops import CropMinibatch
+from phenoscale.loading.prefetch import Prefetcher
+from phenoscale.training.guards import Callback
+from phenoscale.training.preemption import Preemption
+from phenoscale.training.ranks import Ranks
+from phenoscale.training.settings import TrainingSettings
+from phenoscale.training.validation import FixedCrops
+
+
+class CropSource(Protocol):
+    """Where training crops come from; `phenoscale.loading.crops.CropLoader` is one."""
+
+    @property
+    def num_samples(self) -> int:
+        """Crops of one epoch."""
+
+    def prefetch(
+        self, first_step: int, num_steps: int, *, global_batch: int, rank: int, world_size: int
+    ) -> Prefetcher[CropMinibatch]:
+        """A rank's shares of the minibatches of consecutive steps."""
+
+
+def _do_nothing() -> None:
+    """What happens after a record that nobody follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """A training, ready to run.
+
+    Attributes:
+        settings: what decides its numbers.
+        source: the crops.
+        field_ids: name of the field of each row, for the message when a loss is not finite.
+        folder: gets `checkpoints/` and `logs/metrics.jsonl`.
+        ranks: the processes that train together.
+        validation: this rank's share of the validation crops; None where there is no validation split.
+        callbacks: see each record on rank 0, besides the guards that every training has.
+        after_record: called on rank 0 when a record has been written.
+        preemption: says whether SIGTERM has come.
+    """
+
+    settings: TrainingSettings
+    source: CropSource
+    field_ids: Sequence[str]
+    folder: Path
+    ranks: Ranks
+    validation: FixedCrops | None = None
+    callbacks: Sequence[Callback] = ()
+    after_record: Callable[[], None] = _do_nothing
+    preemption: Preemption = field(default_factory=Preemption)
+
+    @property
+    def metrics_file(self) -> Path:
+        """The live record, with timings."""
+        return self.folder / "logs" / "metrics.jsonl"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Holds the newest checkpoints."""
+        return self.folder / "checkpoints"
+
+
+class StepTerms(NamedTuple):
+    """Means over the global batch of one step, and the norm of its gradient."""
+
+    loss: float
+    mse: float
+    fourier: float
+    gradient_norm: float
