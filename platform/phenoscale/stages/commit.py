@@ -16,6 +16,8 @@ SUCCESS: Final = "_SUCCESS.json"
 LINEAGE: Final = "lineage.json"
 STARTED: Final = "_STARTED.json"
 _NOT_OUTPUT: Final = frozenset({SUCCESS, LINEAGE, STARTED})
+# times and random ids, in which equal computations differ; checkpoints have checksums of their own
+_NOT_OUTPUT_FOLDERS: Final = frozenset({"logs", "checkpoints"})
 
 logger = get_logger(__name__)
 
@@ -51,7 +53,7 @@ class Success:
 
 
 def output_files(folder: Path) -> list[str]:
-    """Return the names of the files that make up an output: no records, logs or left-over temporary files."""
+    """Return the names of the files that make up an output: not records, logs, checkpoints."""
     return [name for name in file_names(folder) if _is_output(name)]
 
 
@@ -150,4 +152,5 @@ def way_out(path: Path) -> str:
 def _is_output(name: str) -> bool:
     first, _, _ = name.partition("/")
     hidden = Path(name).name.startswith(TEMPORARY_PREFIX)
-    return name not in _NOT_OUTPUT and first != "logs" and not name.endswith(".log") and not hidden
+    is_aside = name in _NOT_OUTPUT or first in _NOT_OUTPUT_FOLDERS or name.endswith(".log")
+    return not is_aside and not hidden
