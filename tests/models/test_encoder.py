@@ -8,12 +8,12 @@ import sys
 
 import pytest
 import torch
+
 from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder, save_encoder, trim_encoder, untrained_encoder
 from phenoscale.models.preprocess import standardize
 from phenoscale.models.vit import patchify
 from phenoscale.schema.encoders import encoder_digest
-
 from tests.support.encoders import raw_crops, tiny_encoder
 
 

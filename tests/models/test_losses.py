@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from phenoscale.models.losses import mae_loss, mae_loss_terms, masked_fourier, masked_mse
 from phenoscale.models.mae import MaskedPrediction
 
@@ -91,7 +92,7 @@ def test_loss_is_computed_in_float32_under_autocast():
 
 
 def tokens_touched_by_an_edit(token, *, mode):
-    """Tokens near an edited one whose own loss changes: patch 8 at 256 px with six channels, science.md 11.2."""
+    """Tokens near an edited one whose own loss changes, patch 8, 256 px, six channels: science.md 11.2."""
     prediction = random_prediction(batch=1, grid=32, patch_size=8, channels=6)
     edited = prediction.prediction_BLP.clone()
     edited[0, token] += 1.0

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+
 from phenoscale.errors import UserError
 from phenoscale.models.losses import mae_loss
 from phenoscale.models.mae import MaskedAutoencoder, mask_patches, named_size
 from phenoscale.models.preprocess import standardize
-
 from tests.support.encoders import noise, raw_crops, tiny_mae_config
 
 
@@ -16,11 +16,16 @@ def crops_and_noise(num_crops):
 
 
 @pytest.mark.parametrize(
-    ("size", "ratio", "kept"),
-    [("small", 0.75, 16), ("S/16", 0.75, 64), ("S/8", 0.75, 256), ("L/16", 0.85, 38)],
+    ("changes", "kept"),
+    [
+        ({"name": "small"}, 16),
+        ({"name": "S/16"}, 64),
+        ({"name": "S/8"}, 256),
+        ({"name": "L/16", "mask_ratio": 0.85}, 38),
+    ],
 )
-def test_as_many_tokens_are_kept_as_published(size, ratio, kept):
-    assert named_size(size, num_channels=5, mask_ratio=ratio).num_kept == kept
+def test_as_many_tokens_are_kept_as_published(changes, kept):
+    assert named_size(num_channels=5, **changes).num_kept == kept
 
 
 def test_mask_keeps_the_patches_of_lowest_noise():
@@ -47,11 +52,11 @@ def test_reconstruction_equals_a_loop_over_single_crops_and_tokens():
     with torch.no_grad():
         found = model(crops, values).prediction_BLP
         for row in range(3):
-            expected = reconstruct_slowly(model, crops[row], values[row])
+            expected = reconstruct_slowly(model, crop=crops[row], values=values[row])
             torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
 
 
-def reconstruct_slowly(model, crop, values):
+def reconstruct_slowly(model, *, crop, values):
     """One crop: the tokens of kept patches one by one, then the decoder over a table filled one by one."""
     order = np.argsort(values.numpy())
     kept = order[: len(order) // 4]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from phenoscale.models.encoder import load_encoder, save_encoder
 from phenoscale.models.pixel_statistics import PixelStatistics, pixel_statistics_config
-
 from tests.support.encoders import CHANNELS, raw_crops
 
 

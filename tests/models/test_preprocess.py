@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from phenoscale.models.preprocess import standardize
 
+from phenoscale.models.preprocess import standardize
 from tests.support.encoders import raw_crops
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+
 from phenoscale.config import Runtime
 from phenoscale.errors import UserError
 from phenoscale.models.config import ImportConfig
 from phenoscale.models.encoder import load_encoder, save_encoder, trim_encoder
 from phenoscale.models.stage import run_import
 from phenoscale.schema.encoders import encoder_digest
-
 from tests.support.encoders import CHANNELS, raw_crops, tiny_encoder
 
 

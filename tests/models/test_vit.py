@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer as TimmTransformer
+
 from phenoscale.errors import UserError
 from phenoscale.models.mae import Decoder, named_size
 from phenoscale.models.vit import (
@@ -13,8 +15,6 @@ from phenoscale.models.vit import (
     seeded,
     unpatchify,
 )
-from timm.models.vision_transformer import VisionTransformer as TimmTransformer
-
 from tests.support.encoders import raw_crops
 
 # science.md 1.1, counted parameters of encoders for six channels, in millions

@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
+from torch import nn
+
 from phenoscale.errors import UserError
 from phenoscale.models.weights import load_weights, mismatches, read_weights, write_weights
-from torch import nn
 
 
 def linear(inputs, outputs, *, seed=0):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+
 from phenoscale.errors import UserError
 from phenoscale.schema.encoders import (
     EncoderConfig,

@@ -1,6 +1,7 @@
 """A very small masked autoencoder and raw crops for it."""
 
 import torch
+
 from phenoscale.models.encoder import build_encoder, encoder_config
 from phenoscale.models.mae import MaskedAutoencoder, MaskedAutoencoderConfig
 

@@ -3,7 +3,6 @@
 Shapes: B crops of a rank's share of a minibatch, C channels, H W pixels.
 """
 
-# ruff: noqa: N815  (tensor fields carry their shape)
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,6 +75,11 @@ class CropLoader:
     def num_samples(self) -> int:
         """Crops of one epoch: one per field of the split."""
         return len(self._rows)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that decoded fields take at present, never more than `cache_bytes`."""
+        return 0 if self._cache is None else self._cache.num_bytes
 
     def minibatch(self, step: int, *, global_batch: int, rank: int = 0, world_size: int = 1) -> CropMinibatch:
         """The crops of a rank at a step: a pure function of the arguments and the loader's seed.

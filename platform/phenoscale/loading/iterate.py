@@ -3,7 +3,6 @@
 Shapes: B crops, C channels, H W pixels.
 """
 
-# ruff: noqa: N815  (tensor fields carry their shape)
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,7 +4,6 @@ Shapes: B minibatch, C channels, H W pixels, L patch tokens, K kept tokens, P = 
 (channel-major), D dimensions of the decoder.
 """
 
-# ruff: noqa: N815  (tensor fields carry their shape)
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
