@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from phenoscale.errors import UserError
 from phenoscale.storage import digest_bytes, digest_file, digest_path, digest_uri
 from phenoscale.storage.digests import digest_entries, file_names

@@ -5,6 +5,7 @@ import concurrent.futures
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from phenoscale.errors import UserError
 from phenoscale.storage import ObjectInfo, open_storage
 from phenoscale.storage.interface import check_key

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from phenoscale.errors import EXIT_RETRY, UserError
 from phenoscale.storage import LocalStorage, write_atomic
 

@@ -1,6 +1,7 @@
 """Which store an address means."""
 
 import pytest
+
 from phenoscale.errors import UserError
 from phenoscale.storage import LocalStorage, is_remote, open_storage, read_uri
 

@@ -7,9 +7,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from phenoscale.errors import RetryError, UserError
 from phenoscale.storage import digest_uri, open_storage, read_uri
-
 from tests.support.s3 import CREDENTIALS
 
 
@@ -117,7 +117,7 @@ def answering(monkeypatch):
     ],
 )
 def test_a_refusal_of_the_store_is_the_users_and_its_trouble_means_retry(
-    answering, status, code, kind, words
+    answering, *, status, code, kind, words
 ):
     answering.update(status=status, code=code)
     with pytest.raises(kind, match=words):

@@ -1,0 +1,113 @@
+"""Digests of inputs of each kind."""
+
+import pytest
+
+from phenoscale.errors import UserError
+from phenoscale.stages.inputs import Input, inputs_digest, resolve_inputs
+from phenoscale.storage import digest_path
+from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
+
+
+def test_raw_data_enter_by_their_content(tmp_path):
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "a.tif").write_bytes(b"1")
+    (found,) = resolve_inputs({"plates": tmp_path / "plates"})
+    assert found == Input("plates", uri=str(tmp_path / "plates"), digest=digest_path(tmp_path / "plates"))
+    assert found.record() == {"uri": found.uri, "digest": found.digest}
+
+
+def test_a_stage_output_enters_by_its_commit_record_with_stage_and_key(chain):
+    embedded = chain.embed()
+    whole, part = resolve_inputs({"whole": embedded.path, "part": str(embedded.path / "wells")})
+    assert (whole.stage, whole.key, whole.digest) == ("embed", embedded.key, embedded.digest)
+    assert (part.stage, part.key) == ("embed", embedded.key)
+    assert part.digest == digest_path(embedded.path / "wells")
+
+
+def test_a_copy_of_an_output_is_the_same_input(chain, tmp_path):
+    embedded = chain.embed()
+    copy = tmp_path / "copied"
+    embedded.path.rename(copy)
+    (found,) = resolve_inputs({"e": copy})
+    assert (found.digest, found.key) == (embedded.digest, embedded.key)
+
+
+def test_several_inputs_of_one_name_are_numbered_and_their_order_counts(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    forward = resolve_inputs({"stores": [tmp_path / "a", tmp_path / "b"]})
+    backward = resolve_inputs({"stores": [tmp_path / "b", tmp_path / "a"]})
+    assert [entry.name for entry in forward] == ["stores[0]", "stores[1]"]
+    assert inputs_digest(forward) != inputs_digest(backward)
+
+
+def test_the_digest_of_inputs_does_not_depend_on_places(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("same")
+    digests = {inputs_digest(resolve_inputs({"table": tmp_path / name})) for name in ("a", "b")}
+    assert len(digests) == 1
+
+
+def test_an_empty_location_is_no_input(tmp_path):
+    assert resolve_inputs({"genes": "", "stores": []}) == []
+
+
+def test_a_missing_input_is_an_error_of_the_user(tmp_path):
+    with pytest.raises(UserError, match=r"input manifest: .*none does not exist"):
+        resolve_inputs({"manifest": tmp_path / "none"})
+
+
+def test_the_output_of_a_stage_that_did_not_finish_is_refused(chain):
+    embedded = chain.embed()
+    (embedded.path / "_SUCCESS.json").unlink()
+    for place in (embedded.path, embedded.path / "wells"):
+        with pytest.raises(UserError, match=r"is incomplete: its stage did not finish.*run embed again"):
+            resolve_inputs({"embeddings": place})
+
+
+def test_a_half_written_output_is_refused_when_it_was_copied_away(chain, tmp_path):
+    embedded = chain.embed()
+    for name in ("_SUCCESS.json", "lineage.json"):
+        (embedded.path / name).unlink()
+    (embedded.path / "_STARTED.json").write_text('{"stage": "embed", "key": "k"}')
+    copy = embedded.path.rename(tmp_path / "copy")
+    with pytest.raises(UserError, match="run embed again"):
+        resolve_inputs({"embeddings": copy})
+
+
+def test_an_output_whose_runner_emptied_it_is_known_by_its_lease(chain):
+    embedded = chain.embed()
+    for name in ("_SUCCESS.json", "lineage.json"):
+        (embedded.path / name).unlink()
+    with pytest.raises(UserError, match="incomplete"):
+        resolve_inputs({"embeddings": embedded.path})
+
+
+def test_a_file_that_happens_to_be_named_like_a_lease_makes_no_stage_output(tmp_path):
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "a").write_text("a")
+    (tmp_path / "plates.lock").write_text("numpy==2.4")
+    (found,) = resolve_inputs({"plates": tmp_path / "plates"})
+    assert found.stage == ""
+
+
+def test_a_file_that_its_stage_did_not_write_is_no_part_of_the_output(chain):
+    embedded = chain.embed()
+    (embedded.path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt is not among the files that its stage wrote"):
+        resolve_inputs({"table": embedded.path / "notes.txt"})
+
+
+def test_remote_data_enter_by_etag_and_not_by_download(monkeypatch):
+    with s3_server() as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setenv(name, value)
+        from phenoscale.storage import open_storage
+
+        store = open_storage(f"s3://{BUCKET}/plates")
+        store.write_bytes("a.tif", b"1")
+        (before,) = resolve_inputs({"plates": f"s3://{BUCKET}/plates"})
+        store.write_bytes("a.tif", b"2")
+        (after,) = resolve_inputs({"plates": f"s3://{BUCKET}/plates"})
+    assert before.uri == after.uri and before.digest != after.digest
