@@ -1,0 +1,1 @@
+"""Benchmarks of maps and embeddings; every one returns rows of one shape."""

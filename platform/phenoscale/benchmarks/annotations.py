@@ -1,0 +1,93 @@
+"""Known relationships: undirected pairs of entities from a CSV with the header `entity1,entity2`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from phenoscale.errors import UserError
+
+_COLUMNS = ("entity1", "entity2")
+_SUFFIXES = (".gz", ".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class AnnotationSource:
+    """The pairs of one source, without self pairs, each once, the smaller name first.
+
+    Attributes:
+        name: the file's stem.
+        pairs: [P, 2] names, sorted.
+        num_rows: rows of the file.
+    """
+
+    name: str
+    pairs: npt.NDArray[np.str_]
+    num_rows: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def entities(self) -> npt.NDArray[np.str_]:
+        """Every name that occurs, sorted."""
+        return np.unique(self.pairs)
+
+
+def read_annotations(path: str | Path) -> AnnotationSource:
+    """Read one annotation source.
+
+    Raises:
+        UserError: a missing or unreadable file, another header, an empty cell, or no pair at all.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"{file} does not exist, but annotated pairs are needed there; check the path")
+    try:
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
+        raise UserError(
+            f"{file} is not a readable CSV ({error}); write it with the header entity1,entity2"
+        ) from error
+    missing = [name for name in _COLUMNS if name not in frame]
+    if missing:
+        raise UserError(
+            f"{file} has the columns {list(frame.columns)}, but annotated pairs have the header "
+            "entity1,entity2; "
+            "rename the two columns that name the pair"
+        )
+    pairs = frame[list(_COLUMNS)].to_numpy(dtype=str)
+    empty = np.flatnonzero((np.char.strip(pairs) == "").any(axis=1))
+    if len(empty):
+        raise UserError(
+            f"{file} has an empty name in {len(empty)} of {len(pairs)} pairs (line {int(empty[0]) + 2} "
+            "first); the file "
+            "may be cut short: complete or remove these lines"
+        )
+    return make_source(source_name(file), pairs)
+
+
+def make_source(name: str, pairs: npt.NDArray[np.str_] | Sequence[tuple[str, str]]) -> AnnotationSource:
+    """Drop self pairs and direction and repeats.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    given = np.char.strip(np.asarray(pairs, dtype=np.str_).reshape(-1, 2))
+    ordered = np.sort(given[given[:, 0] != given[:, 1]], axis=1)
+    if not len(ordered):
+        raise UserError(f"annotation source {name} has no pair of two different names; check the file")
+    return AnnotationSource(name, np.unique(ordered, axis=0), len(given))
+
+
+def source_name(path: Path) -> str:
+    """The file's stem: `CORUM.csv.gz` is CORUM."""
+    name = path.name
+    while Path(name).suffix in _SUFFIXES:
+        name = Path(name).stem
+    return name

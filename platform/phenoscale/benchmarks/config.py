@@ -1,0 +1,137 @@
+"""Settings of the benchmarks: one config per sub-verb, and one for all of them over several encoders."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from phenoscale.config import Config, Runtime, location, setting
+from phenoscale.errors import UserError
+
+Target = Literal["plate", "experiment", "quadrant", "edge"]
+Wells = Literal["negative_controls", "all"]
+
+_RESAMPLES = "bootstrap resamples behind each interval; 0: no intervals"
+_SEED = "seed of everything that is drawn"
+_EMBEDDINGS = "wells: output of `embed` or `map`, or any embedding table"
+_GENES = "CSV with gene and arm"
+
+
+class RecallConfig(Config):
+    """Known-relationship recall: how often annotated pairs lie in the tails of all pairwise cosines of a map.
+
+    A pair counts when at most `lower` of all pairs are as similar or less, or at least `upper` are less
+    similar. By chance that is lower + 1 - upper. Self pairs and duplicates are dropped; pairs outside the map
+    are counted as excluded. Compounds and controls stay out where the map has genes.
+    """
+
+    map: str = location("", help="map folder, or a Parquet with `perturbation` and `embedding`")
+    annotations: tuple[str, ...] = location((), help="CSV with entity1,entity2; may be repeated")
+    lower: float = setting(0.05, ge=0, le=1, help="share of all pairs in the lower tail")
+    upper: float = setting(0.95, ge=0, le=1, help="share of all pairs below the upper tail")
+    curve: tuple[float, ...] = setting((), help="further tails p, each scored at (p, 1 - p)")
+    genes: str = location("", help=f"{_GENES}, for recall within and across chromosome arms")
+    num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
+    seed: int = setting(0, ge=0, help=_SEED)
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _tails(self) -> RecallConfig:
+        refuse_crossed_tails(self.lower, self.upper)
+        return self
+
+
+class ConsistencyConfig(Config):
+    """Replicate consistency: cosines of replicates against those of different perturbations.
+
+    Kolmogorov-Smirnov and un-normalized Cramer-von Mises statistics, pooled and as the mean over
+    perturbations. The second grows with the sample size: every row says n and m.
+    """
+
+    embeddings: str = location("", help=_EMBEDDINGS)
+    replicate: Literal["well", "guide"] = setting(
+        "well", help="what a replicate is: a well, or the mean of a guide"
+    )
+    across: Literal["any", "plate", "experiment"] = setting(
+        "any",
+        help="compare replicates of any two wells, or only across plates or experiments; the null alike",
+    )
+    max_pairs: int = setting(20_000, ge=10, help="pairs in the pooled comparison")
+    max_pairs_per_perturbation: int = setting(300, ge=3, help="pairs of one perturbation")
+    num_resamples: int = setting(200, ge=0, help=_RESAMPLES)
+    seed: int = setting(0, ge=0, help=_SEED)
+    runtime: Runtime = Runtime()
+
+
+class MoaConfig(Config):
+    """Nearest-neighbor mechanism of action: does the most similar treatment of another compound share it?
+
+    A treatment is a compound at a concentration; its vector is the mean over wells. NSC leaves out the same
+    compound, NSCB also every treatment that shares an experiment.
+    """
+
+    embeddings: str = location("", help=_EMBEDDINGS)
+    aggregate: Literal["mean", "median"] = setting("mean", help="over the wells of a treatment")
+    standardize: bool = setting(False, help="z-score every dimension over all rows first")
+    min_crops: int = setting(3, ge=1, help="crops that a treatment needs, where the table counts them")
+    seed: int = setting(0, ge=0, help=_SEED)
+    runtime: Runtime = Runtime()
+
+
+class BatchEffectConfig(Config):
+    """Batch effect: how well plate, experiment and position are read from wells, and the arm from a map.
+
+    Balanced accuracy of cross-validated logistic regression; near `chance` in the setting is good. Folds keep
+    the perturbation (of all wells) and the experiment (for positions) out of the training part.
+    """
+
+    embeddings: str = location("", help=_EMBEDDINGS)
+    map: str = location("", help="map, for the chromosome arm")
+    genes: str = location("", help=f"{_GENES}, for the chromosome arm")
+    targets: tuple[Target, ...] = setting(
+        ("plate", "experiment", "quadrant", "edge"), help="what is predicted"
+    )
+    wells: tuple[Wells, ...] = setting(("negative_controls", "all"), help="which wells it is predicted from")
+    num_folds: int = setting(5, ge=2, help="folds of the cross-validation")
+    inverse_regularization: float = setting(0.01, gt=0, help="C of the logistic regression")
+    max_classes: int = setting(40, ge=2, help="plates or arms that are told apart; more are sampled")
+    max_wells: int = setting(4000, ge=20, help="wells used; more are sampled")
+    num_resamples: int = setting(400, ge=0, help=_RESAMPLES)
+    seed: int = setting(0, ge=0, help=_SEED)
+    runtime: Runtime = Runtime()
+
+
+class BenchmarkConfig(Config):
+    """Score maps and embeddings of several encoders with everything that the inputs allow.
+
+    Recall of each map and of the map after each of its steps, and of the oracle; replicate consistency;
+    mechanism of action where the wells have a `moa` column; batch effects before and after correction. What
+    is skipped is a row that says why.
+    """
+
+    maps: dict[str, str] = location(default_factory=dict, help="map folders, by name of the encoder")
+    embeddings: dict[str, str] = location(
+        default_factory=dict, help="uncorrected embeddings, by the same names"
+    )
+    annotations: tuple[str, ...] = location((), help="CSV with entity1,entity2; may be repeated")
+    oracle: str = location("", help="map of the planted latents, where the answer is known")
+    genes: str = location("", help=_GENES)
+    reference: str = setting(
+        "trained", help="encoder whose recall is compared with the others', pair by pair"
+    )
+    recall: RecallConfig = RecallConfig()
+    consistency: ConsistencyConfig = ConsistencyConfig()
+    moa: MoaConfig = MoaConfig()
+    batch_effect: BatchEffectConfig = BatchEffectConfig()
+    seed: int = setting(0, ge=0, help=_SEED)
+    runtime: Runtime = Runtime()
+
+
+def refuse_crossed_tails(lower: float, upper: float) -> None:
+    """Refuse tails that overlap."""
+    if lower >= upper:
+        raise UserError(
+            f"lower is {lower} and upper {upper}, but the tails must not meet; choose lower < upper, such "
+            "as .05, .95"
+        )

@@ -1,0 +1,226 @@
+"""Replicate consistency: cosines between replicates of a perturbation against those between perturbations.
+
+ViTally Consistent (2025), science.md 8.2: two-sample Kolmogorov-Smirnov and un-normalized Cramer-von Mises
+statistics, pooled over all pairs and as the mean over perturbations. The null is matched in size and, pair by
+pair, in its anchor: the same replicate is compared with a replicate of another perturbation. Sample sizes are
+in each row.
+Shapes: R replicates, P pairs, B resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from phenoscale.benchmarks.config import ConsistencyConfig
+from phenoscale.errors import UserError
+from phenoscale.mapping.aggregate import average, stratum_names
+from phenoscale.mapping.batches import batch_labels, flags, negative_controls, rows_by_label
+from phenoscale.schema.embeddings import EmbeddingTable
+from phenoscale.schema.maps import STRATA
+from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.stats.cosines import unit_rows
+from phenoscale.stats.intervals import bootstrap_mean, percentile_interval, resample_counts
+from phenoscale.stats.two_sample import cvm_statistic, ks_statistic, resampled_statistics
+
+Array = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.intp]
+_MIN_PAIRS = 3
+_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Replicate vectors of unit length, with the perturbation and the batch of each.
+
+    Attributes:
+        units: [R, D].
+        perturbation: [R] codes 0 .. number of perturbations - 1.
+        batch: [R] codes; replicates of one batch are not compared; all different when any may be.
+        num_dropped: wells that are no perturbation under test.
+    """
+
+    units: Array
+    perturbation: Positions
+    batch: Positions
+    num_dropped: int
+
+
+@dataclass(frozen=True)
+class PairedCosines:
+    """Cosines of replicate pairs and of their matched null pairs.
+
+    Attributes:
+        same: [P] cosines between replicates of one perturbation.
+        different: [P] cosines between each pair's first member and a replicate of another perturbation.
+        perturbation: [P] code of the pair's perturbation.
+    """
+
+    same: Array
+    different: Array
+    perturbation: Positions
+
+
+def consistency_rows(
+    table: EmbeddingTable, *, config: ConsistencyConfig, settings: Mapping[str, Any] | None = None
+) -> list[Row]:
+    """KS and CvM, pooled and per perturbation.
+
+    Raises:
+        UserError: no perturbation column, or no perturbation with two comparable replicates.
+    """
+    replicates = find_replicates(table, replicate=config.replicate, across=config.across)
+    generator = np.random.default_rng(config.seed)
+    pairs = draw_pairs(replicates, limit=config.max_pairs_per_perturbation, generator=generator)
+    if not len(pairs.same):
+        raise UserError(
+            f"no perturbation has two {config.replicate}s to compare (across: {config.across}), but "
+            "replicate "
+            "consistency needs them; choose another replicate, or across: any"
+        )
+    shared = {"replicate": config.replicate, "across": config.across, **(settings or {})}
+    rows = _pooled_rows(pairs, config=config, shared=shared, generator=generator)
+    return [*rows, *_mean_rows(pairs, replicates, config=config, shared=shared)]
+
+
+def find_replicates(table: EmbeddingTable, *, replicate: str, across: str) -> Replicates:
+    """The replicates of the perturbations under test; guides are means of their wells in each batch."""
+    frame = table.frame
+    if "perturbation" not in frame:
+        raise UserError(
+            f"the embeddings have the columns {list(frame.columns)}, but replicates need `perturbation`; "
+            "embed a "
+            "table that names the perturbation of each well"
+        )
+    tested = (frame["perturbation"].fillna("").astype(str) != "").to_numpy()
+    tested &= ~negative_controls(frame) & ~flags(frame, "is_positive_control")
+    kept = table.select(tested)
+    names = [kept.frame["perturbation"].astype(str).to_numpy(dtype=str)]
+    names.append(np.array(stratum_names(kept.frame, tuple(name for name in STRATA if name in kept.frame))))
+    if "concentration_um" in kept.frame:
+        names.append(kept.frame["concentration_um"].astype(str).fillna("").to_numpy(dtype=str))
+    batch = batch_labels(kept.frame, "none" if across == "any" else across)
+    vectors, codes = kept.embeddings, _codes(names)
+    if replicate == "guide":
+        if "guide" not in kept.frame:
+            raise UserError("the embeddings have no `guide` column, so guides are no replicates; use wells")
+        guides = kept.frame["guide"].fillna("").astype(str).to_numpy(dtype=str)
+        members = _codes([*names, batch, guides])
+        vectors = average(vectors, codes_N=members, method="mean")
+        first = np.unique(members, return_index=True)[1]
+        codes, batch = codes[first], batch[first]
+    units, _ = unit_rows(vectors)
+    batch_codes = np.arange(len(units)) if across == "any" else np.unique(batch, return_inverse=True)[1]
+    return Replicates(units, codes, batch_codes.astype(np.intp), int((~tested).sum()))
+
+
+def draw_pairs(replicates: Replicates, *, limit: int, generator: np.random.Generator) -> PairedCosines:
+    """All pairs of each perturbation's replicates (at most `limit`, drawn), each with one null pair."""
+    first, second = [], []
+    labels = replicates.perturbation.astype(str)
+    for rows in rows_by_label(labels).values():
+        upper = np.stack(np.triu_indices(len(rows), 1), axis=1)
+        pairs = rows[upper]
+        pairs = pairs[replicates.batch[pairs[:, 0]] != replicates.batch[pairs[:, 1]]]
+        if len(pairs) > limit:
+            pairs = pairs[np.sort(generator.choice(len(pairs), limit, replace=False))]
+        first.append(pairs[:, 0])
+        second.append(pairs[:, 1])
+    anchor, partner = np.concatenate(first), np.concatenate(second)
+    stranger = _strangers(replicates, anchor, generator=generator)
+    usable = stranger >= 0
+    anchor, partner, stranger = anchor[usable], partner[usable], stranger[usable]
+    same = np.einsum("pd,pd->p", replicates.units[anchor], replicates.units[partner])
+    different = np.einsum("pd,pd->p", replicates.units[anchor], replicates.units[stranger])
+    return PairedCosines(same, different, replicates.perturbation[anchor])
+
+
+def _strangers(replicates: Replicates, anchor_P: Positions, *, generator: np.random.Generator) -> Positions:
+    """A replicate of another perturbation (and batch) for each anchor; -1 where none was found."""
+    found = np.full(len(anchor_P), -1, np.intp)
+    for _ in range(_DRAWS):
+        open_ = np.flatnonzero(found < 0)
+        if not len(open_):
+            break
+        drawn = generator.integers(0, len(replicates.units), len(open_))
+        fits = replicates.perturbation[drawn] != replicates.perturbation[anchor_P[open_]]
+        fits &= replicates.batch[drawn] != replicates.batch[anchor_P[open_]]
+        found[open_[fits]] = drawn[fits]
+    return found
+
+
+def _pooled_rows(
+    pairs: PairedCosines,
+    *,
+    config: ConsistencyConfig,
+    shared: Mapping[str, Any],
+    generator: np.random.Generator,
+) -> list[Row]:
+    size = min(len(pairs.same), config.max_pairs)
+    chosen = np.sort(generator.choice(len(pairs.same), size, replace=False))
+    same, different, owner = pairs.same[chosen], pairs.different[chosen], pairs.perturbation[chosen]
+    members, position = np.unique(owner, return_inverse=True)
+    counts = resample_counts(len(members), num_resamples=config.num_resamples, generator=generator)
+    weights = counts[:, position]
+    resampled = resampled_statistics(same, different, weights_Bn=weights, weights_Bm=weights)
+    setting = canonical_setting(n=size, m=size, interval="perturbations", **shared)
+    rows = []
+    for metric, value, draws in (
+        ("ks_pooled", ks_statistic(same, different), resampled[0]),
+        ("cvm_pooled", cvm_statistic(same, different), resampled[1]),
+    ):
+        estimate = percentile_interval(value, resampled_B=draws)
+        rows.append(
+            Row(
+                benchmark="consistency",
+                source="replicates",
+                metric=metric,
+                setting=setting,
+                value=value,
+                low=estimate.low,
+                high=estimate.high,
+                n=size,
+                excluded=len(pairs.same) - size,
+                seed=config.seed,
+            )
+        )
+    return rows
+
+
+def _mean_rows(
+    pairs: PairedCosines, replicates: Replicates, *, config: ConsistencyConfig, shared: Mapping[str, Any]
+) -> list[Row]:
+    by_owner = rows_by_label(pairs.perturbation.astype(str))
+    usable = [rows for rows in by_owner.values() if len(rows) >= _MIN_PAIRS]
+    sizes = [len(rows) for rows in usable] or [0]
+    setting = canonical_setting(n=[min(sizes), max(sizes)], m=[min(sizes), max(sizes)], **shared)
+    num_perturbations = len(np.unique(replicates.perturbation))
+    rows_out = []
+    for metric, statistic in (("ks_mean", ks_statistic), ("cvm_mean", cvm_statistic)):
+        values = np.array([statistic(pairs.same[rows], pairs.different[rows]) for rows in usable])
+        estimate = bootstrap_mean(values, num_resamples=config.num_resamples, seed=config.seed)
+        rows_out.append(
+            Row(
+                benchmark="consistency",
+                source="replicates",
+                metric=metric,
+                setting=setting,
+                value=estimate.value,
+                low=estimate.low,
+                high=estimate.high,
+                n=len(usable),
+                excluded=num_perturbations - len(usable),
+                seed=config.seed,
+            )
+        )
+    return rows_out
+
+
+def _codes(columns: list[npt.NDArray[np.str_]]) -> Positions:
+    """One code for each combination of labels."""
+    factors = np.stack([np.unique(column, return_inverse=True)[1] for column in columns], axis=1)
+    return np.unique(factors, axis=0, return_inverse=True)[1].reshape(-1).astype(np.intp)

@@ -1,0 +1,327 @@
+"""Known-relationship recall exactly as published (EFAAR `compute_recall`, 2248f40), without sorting pairs.
+
+A pair is recalled at (lower, upper) when #{null <= q} / M <= lower or #{null < q} / M >= upper, where the
+null is the cosine of every pair of the map and M their number. With k the largest i with i / M <= lower and K
+the smallest with i / M >= upper that is q < null_(k) or q > null_(K-1): two order statistics decide.
+Shapes: N perturbations, D dimensions, Q pairs of a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from phenoscale.benchmarks.annotations import AnnotationSource
+from phenoscale.errors import UserError
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.stats.cosines import num_pairs, pair_cosines, unit_rows
+from phenoscale.stats.intervals import Estimate, bootstrap_pair_mean
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.intp]
+Tails = tuple[float, float]
+
+MIN_PERTURBATIONS = 20
+_GENETIC = ("crispr", "sirna", "orf")
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """The pairs of one source that are in a map.
+
+    Attributes:
+        source: name of the annotation source.
+        pairs: [Q, 2] positions in the map, the smaller first.
+        cosines: [Q].
+        hits: for each pair of tails, which pairs are recalled, [Q].
+        num_excluded: pairs of the source that are not in the map.
+    """
+
+    source: str
+    pairs: Positions
+    cosines: Array
+    hits: Mapping[Tails, Mask]
+    num_excluded: int
+
+
+@dataclass(frozen=True)
+class RecallScores:
+    """Scores of all sources on one map (one stratum).
+
+    Attributes:
+        entities: names of the N perturbations.
+        sources: one entry per annotation source, in the given order.
+        num_zero_vectors: perturbations whose vector is zero; their cosines count as 0.
+    """
+
+    entities: npt.NDArray[np.str_]
+    sources: tuple[SourceScores, ...]
+    num_zero_vectors: int
+
+
+def tail_ranks(tails: Tails, *, total: int) -> tuple[int, int]:
+    """(k, K): the largest i with i / total <= lower, and the smallest with i / total >= upper, in float64."""
+    lower, upper = tails
+    k = min(int(lower * total) + 1, total)
+    while k > 0 and k / total > lower:
+        k -= 1
+    above = max(int(upper * total) - 1, 0)
+    while above < total and above / total < upper:
+        above += 1
+    return k, above
+
+
+def score_pairs(
+    entities: npt.NDArray[np.str_],
+    embeddings_ND: npt.NDArray[np.floating[Any]],
+    *,
+    sources: Sequence[AnnotationSource],
+    tails: Sequence[Tails],
+) -> RecallScores:
+    """Score every pair of every source against all pairs of a map, in one pass over the similarities.
+
+    Raises:
+        UserError: fewer than 20 perturbations, duplicate names, or no source with a pair in the map.
+    """
+    _refuse_unusable(entities)
+    units_ND, is_zero_N = unit_rows(embeddings_ND)
+    located = [_locate(source, entities) for source in sources]
+    if not any(len(pairs) for pairs in located):
+        known = sorted(set(np.concatenate([source.entities for source in sources])))[:5]
+        raise UserError(
+            f"no pair of {', '.join(source.name for source in sources)} has both entities in the map: the "
+            "map has names "
+            f"such as {entities[:5].tolist()}, the pairs such as {known}; use the same symbols in both"
+        )
+    total = num_pairs(len(entities))
+    ranks = {pair: tail_ranks(pair, total=total) for pair in tails}
+    wanted = sorted({k for k, _ in ranks.values() if k < total} | {K - 1 for _, K in ranks.values() if K > 0})
+    found = pair_cosines(units_ND, ranks=wanted, queries_Q2=np.concatenate(located))
+    order = dict(zip(wanted, found.order.tolist(), strict=True))
+    cosines = np.split(found.query, np.cumsum([len(pairs) for pairs in located])[:-1])
+    scored = []
+    for source, pairs, values in zip(sources, located, cosines, strict=True):
+        hits = {
+            pair: (values < order.get(k, np.inf)) | (values > order.get(above - 1, -np.inf))
+            for pair, (k, above) in ranks.items()
+        }
+        scored.append(SourceScores(source.name, pairs, values, hits, len(source) - len(pairs)))
+    return RecallScores(entities, tuple(scored), int(is_zero_N.sum()))
+
+
+def under_test(perturbation_map: PerturbationMap) -> PerturbationMap:
+    """The perturbations that belong into the null: no controls, and only genes where the map has genes.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    if "perturbation_type" not in perturbation_map.frame:
+        return perturbation_map
+    kinds = perturbation_map.frame["perturbation_type"].fillna("").astype(str)
+    genetic = kinds.isin(_GENETIC).to_numpy()
+    kept = genetic if genetic.any() else (kinds != "control").to_numpy()
+    if not kept.any():
+        raise UserError(
+            "the map holds nothing but controls, so there is nothing to recall; map perturbations"
+        )
+    return perturbation_map.select(kept)
+
+
+def recall_rows(
+    perturbation_map: PerturbationMap,
+    *,
+    sources: Sequence[AnnotationSource],
+    tails: Sequence[Tails],
+    arms: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    bootstrap: Bootstrap,
+) -> list[Row]:
+    """Recall of every source at every pair of tails, in every stratum, with intervals from resampling genes.
+
+    Args:
+        perturbation_map: the map; controls, and compounds beside genes, are left out.
+        sources: annotation sources; one without a pair in the map is a row without a value.
+        tails: pairs (lower, upper).
+        arms: arm of each gene, to split the pairs into those within an arm and those across.
+        settings: further entries of each row's setting.
+        bootstrap: resamples and seed.
+    """
+    rows: list[Row] = []
+    for stratum, part in under_test(perturbation_map).by_stratum():
+        scores = score_pairs(part.entities, part.embeddings, sources=sources, tails=tails)
+        shared = {**(settings or {}), **stratum}
+        for source in scores.sources:
+            for pair in tails:
+                rows += _source_rows(
+                    source, scores, pair=pair, arms=arms, settings=shared, bootstrap=bootstrap
+                )
+        if scores.num_zero_vectors:
+            count = scores.num_zero_vectors
+            rows.append(
+                Row(
+                    "recall",
+                    "",
+                    "num_zero_vectors",
+                    canonical_setting(**shared),
+                    count,
+                    n=len(part),
+                    excluded=count,
+                )
+            )
+    # The plain recall of each source comes first: whoever reads one number reads that one.
+    return sorted(rows, key=lambda row: row.metric != "recall")
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are drawn."""
+
+    num_resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Recall of two maps on the same pairs.
+
+    Attributes:
+        first: recall of the first map.
+        second: recall of the second.
+        difference: first minus second with its interval.
+        num_pairs: pairs that both maps hold.
+        share_above: share of the resamples in which the first is above the second.
+    """
+
+    first: float
+    second: float
+    difference: Estimate
+    num_pairs: int
+    share_above: float
+
+
+def paired_recall_difference(
+    first: PerturbationMap,
+    second: PerturbationMap,
+    *,
+    source: AnnotationSource,
+    tails: Tails = (0.05, 0.95),
+    bootstrap: Bootstrap | None = None,
+) -> PairedDifference:
+    """Difference in recall between two maps with a paired bootstrap over the pairs that both hold.
+
+    Each map keeps its own null. Resampling pairs together takes out what makes a pair hard for both maps; it
+    treats pairs of one gene as independent, so it speaks for these pairs and not for other genes.
+
+    Raises:
+        UserError: no common pair, or what `score_pairs` refuses.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    hits = [_hits_by_pair(part, source=source, tails=tails) for part in (first, second)]
+    common = sorted(set(hits[0]) & set(hits[1]))
+    if not common:
+        raise UserError(f"the two maps share no pair of {source.name}; compare maps of the same genes")
+    values = np.array([[hits[0][pair], hits[1][pair]] for pair in common], np.float64)
+    generator = np.random.default_rng(bootstrap.seed)
+    gaps = values[:, 0] - values[:, 1]
+    draws = generator.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap.num_resamples)
+    resampled = draws @ gaps / len(gaps)
+    low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
+    return PairedDifference(
+        first=float(values[:, 0].mean()),
+        second=float(values[:, 1].mean()),
+        difference=Estimate(float(gaps.mean()), float(low), float(high)),
+        num_pairs=len(common),
+        share_above=float((resampled > 0).mean()) if len(resampled) else float("nan"),
+    )
+
+
+def _hits_by_pair(
+    perturbation_map: PerturbationMap, *, source: AnnotationSource, tails: Tails
+) -> dict[tuple[Any, ...], bool]:
+    found: dict[tuple[Any, ...], bool] = {}
+    for stratum, part in under_test(perturbation_map).by_stratum():
+        scores = score_pairs(part.entities, part.embeddings, sources=[source], tails=[tails])
+        names = np.sort(scores.entities[scores.sources[0].pairs], axis=1)
+        place = tuple(str(value) for value in stratum.values())
+        for (left, right), hit in zip(names.tolist(), scores.sources[0].hits[tails].tolist(), strict=True):
+            found[(*place, left, right)] = hit
+    return found
+
+
+def _source_rows(
+    source: SourceScores,
+    scores: RecallScores,
+    *,
+    pair: Tails,
+    arms: Mapping[str, str] | None,
+    settings: Mapping[str, Any],
+    bootstrap: Bootstrap,
+) -> list[Row]:
+    everything = np.ones(len(source.pairs), np.bool_)
+    parts = {"recall": everything}
+    if arms is not None:
+        of_arm = np.array([arms.get(str(name), "") for name in scores.entities])
+        first, second = of_arm[source.pairs[:, 0]], of_arm[source.pairs[:, 1]]
+        known = (first != "") & (second != "")
+        parts |= {
+            "recall_within_arm": known & (first == second),
+            "recall_across_arms": known & (first != second),
+        }
+    setting = canonical_setting(
+        lower=pair[0], upper=pair[1], chance=round(pair[0] + 1 - pair[1], 12), interval="genes", **settings
+    )
+    rows = []
+    for metric, mask in parts.items():
+        estimate = bootstrap_pair_mean(
+            source.hits[pair][mask].astype(np.float64),
+            pairs_Q2=source.pairs[mask],
+            num_members=len(scores.entities),
+            num_resamples=bootstrap.num_resamples,
+            seed=bootstrap.seed,
+        )
+        rows.append(
+            Row(
+                benchmark="recall",
+                source=source.source,
+                metric=metric,
+                setting=setting,
+                value=estimate.value,
+                low=estimate.low,
+                high=estimate.high,
+                n=int(mask.sum()),
+                excluded=source.num_excluded + int(len(mask) - mask.sum()),
+                seed=bootstrap.seed,
+            )
+        )
+    return rows
+
+
+def _refuse_unusable(entities_N: npt.NDArray[np.str_]) -> None:
+    if len(entities_N) < MIN_PERTURBATIONS:
+        raise UserError(
+            f"the map has {len(entities_N)} perturbations, but recall needs at least {MIN_PERTURBATIONS} "
+            "for a null; "
+            "map more perturbations"
+        )
+    names, counts = np.unique(entities_N, return_counts=True)
+    if (counts > 1).any():
+        raise UserError(
+            f"the map names {int((counts > 1).sum())} entities more than once, such as "
+            f"{names[counts > 1][:5].tolist()}, "
+            "but a pair of names must mean one pair of vectors; aggregate them first"
+        )
+
+
+def _locate(source: AnnotationSource, entities_N: npt.NDArray[np.str_]) -> Positions:
+    """Positions of the source's pairs in the map, the smaller first; pairs outside the map are left out."""
+    order = np.argsort(entities_N)
+    ranked = entities_N[order]
+    found = np.minimum(np.searchsorted(ranked, source.pairs), len(ranked) - 1)
+    inside = (ranked[found] == source.pairs).all(axis=1)
+    return np.sort(order[found[inside]], axis=1)
