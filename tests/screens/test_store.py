@@ -1,0 +1,143 @@
+"""Reading stores: the same pixels by crop as by field, and only the bytes that a crop needs."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorstore as ts
+
+from phenoscale.errors import UserError
+from phenoscale.schema.screen import ScreenHeader
+from phenoscale.schema.wells import parse_wells
+from phenoscale.screens.store import common_channels, open_screen
+from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
+from tests.support.screens import make_tiny_store, tiny_pixels, tiny_plate
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return open_screen(make_tiny_store(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """One plate of 600 x 700 px noise, which does not compress, so that bytes read show chunks read."""
+    folder = tmp_path_factory.mktemp("large")
+    wells = parse_wells(tiny_plate("E1", "P1", num_genes=1), source="t").frame
+    pixel_format = PlateFormat(("DNA", "ER"), "uint16", height=600, width=700, intensity_scale=65535.0)
+    writer = PlateWriter(folder, wells=wells, format=pixel_format, request="r")
+    for row in range(len(wells)):
+        writer.append(row, _noise(row))
+    header = ScreenHeader("large", ("DNA", "ER"), "uint16", 65535.0, None, plates=(writer.commit(),))
+    write_header(folder, header)
+    return folder
+
+
+def _noise(row):
+    return np.random.default_rng(row).integers(0, 2**16, (2, 600, 700), dtype=np.uint16)
+
+
+def test_every_field_is_read_as_it_was_written(tiny):
+    for well in tiny.wells.itertuples():
+        pixels = tiny.read(well.plate_index, well.field_index)
+        assert (pixels == tiny_pixels(well, num_channels=3, size=40, dtype="uint16", seed=0)).all()
+
+
+def test_the_well_table_spans_all_plates_and_addresses_every_field_once(tiny):
+    wells = tiny.wells
+    assert len(wells) == sum(plate.num_fields for plate in tiny.header.plates)
+    assert not wells.duplicated(["plate_index", "field_index"]).any()
+    assert wells["field_id"].is_unique
+    for index, plate in enumerate(tiny.header.plates):
+        rows = wells[wells["plate_index"] == index]
+        assert set(zip(rows["experiment"], rows["plate"], strict=True)) == {(plate.experiment, plate.plate)}
+        assert rows["field_index"].tolist() == list(range(plate.num_fields))
+        assert (tiny.height(index), tiny.width(index)) == (40, 40)
+
+
+def test_crops_equal_cut_outs_of_the_field_wherever_they_lie(large):
+    store = open_screen(large)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        size = int(rng.integers(1, 300))
+        top, left = int(rng.integers(0, 600 - size + 1)), int(rng.integers(0, 700 - size + 1))
+        row = int(rng.integers(0, store.header.plates[0].num_fields))
+        crop = store.crop(0, row, top=top, left=left, size=size).result()
+        assert crop.dtype == np.uint16
+        assert (crop == _noise(row)[:, top : top + size, left : left + size]).all()
+
+
+def test_crops_are_read_asynchronously_and_may_be_awaited_in_any_order(large):
+    store = open_screen(large)
+    futures = {
+        (row, top): store.crop(0, row, top=top, left=top, size=64)
+        for row in range(3)
+        for top in (0, 200, 500)
+    }
+    for (row, top), future in reversed(futures.items()):
+        assert (future.result() == _noise(row)[:, top : top + 64, top : top + 64]).all()
+
+
+def _bytes_read():
+    metrics = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/file/bytes_read")
+    return sum(value["value"] for metric in metrics for value in metric["values"])
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "num_chunks"), [(0, 0, 1), (0, 100, 2), (250, 250, 4), (300, 400, 4)]
+)
+def test_a_crop_reads_the_inner_chunks_that_it_touches_and_no_more(large, top, left, num_chunks):
+    store = open_screen(large)
+    store.crop(0, 4, top=0, left=0, size=1).result()  # the shard's index is read and cached
+    row = 5
+    before = _bytes_read()
+    store.crop(0, row, top=top, left=left, size=256).result()
+    chunk_bytes = 2 * 256 * 256 * 2
+    shard_index_bytes = 16 * 9 + 4
+    # chunks at the rim are whole too: the padding of a shard compresses to nearly nothing
+    assert _bytes_read() - before <= num_chunks * chunk_bytes * 1.01 + shard_index_bytes + 1000
+
+
+def test_a_rewritten_store_is_read_anew_when_it_is_opened_again(tmp_path):
+    before = open_screen(make_tiny_store(tmp_path, num_experiments=1, num_plates=1, seed=0)).read(0, 0)
+    after = open_screen(make_tiny_store(tmp_path, num_experiments=1, num_plates=1, seed=1)).read(0, 0)
+    assert not (before == after).all()
+
+
+def test_a_store_whose_header_or_plate_is_missing_is_refused(tmp_path):
+    folder = make_tiny_store(tmp_path / "store", num_experiments=1)
+    (folder / "plates" / "E1" / "P2" / "wells.parquet").unlink()
+    with pytest.raises(UserError, match="plate E1/P2 is gone"):
+        open_screen(folder)
+    (folder / "screen.json").unlink()
+    with pytest.raises(UserError, match="not a screen store"):
+        open_screen(folder)
+
+
+def test_stores_of_other_channels_or_scales_are_not_read_together(tmp_path, tiny):
+    fewer = open_screen(make_tiny_store(tmp_path / "fewer", channels=2, num_plates=1))
+    eight_bit = open_screen(make_tiny_store(tmp_path / "eight", dtype="uint8", num_plates=1))
+    assert common_channels([tiny, tiny]) == ("DNA", "ER", "RNA")
+    with pytest.raises(UserError, match=r"DNA\|ER\|RNA in .* and DNA\|ER in"):
+        common_channels([tiny, fewer])
+    with pytest.raises(UserError, match="different pixels"):
+        common_channels([tiny, eight_bit])
+
+
+def test_the_digest_is_in_the_files_and_not_in_their_place(tmp_path, tiny):
+    copied = open_screen(make_tiny_store(tmp_path / "copied"))
+    assert copied.digest == tiny.digest
+    record = json.loads((tiny.folder / "plates" / "E1" / "P1" / "plate.json").read_text())
+    assert record["entry"]["digest"] == tiny.header.plates[0].digest
+    assert str(tiny.folder) not in (tiny.folder / "screen.json").read_text()
+
+
+def test_wells_and_pixels_are_plain_parquet_and_zarr_for_other_tools(tiny):
+    plate = tiny.folder / tiny.header.plates[0].folder
+    wells = pd.read_parquet(plate / "wells.parquet")
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{plate / 'images.zarr'}{os.sep}"}}
+    pixels = ts.open(spec).result()
+    assert pixels.shape == (len(wells), 3, 40, 40)
+    assert pixels.domain.labels == ("field", "channel", "y", "x")
