@@ -28,8 +28,14 @@ def write_answer(value: Any, *, is_json: bool) -> None:
         write_line(_readable(value).rstrip("\n"))
 
 
-def write_plan(config: Config, plan: StagePlan | UserError | None, *, is_json: bool) -> None:
-    """Print what a verb would do: its config as YAML, and the plan as comments below it."""
+def write_plan(config: Config, plan: Any, *, is_json: bool) -> None:
+    """Print what a verb would do: its config as YAML, and the plan as comments below it.
+
+    Args:
+        config: the resolved config.
+        plan: what would happen, the error that would stop it, or None where there is nothing to plan.
+        is_json: whether to print both as one JSON object.
+    """
     if is_json:
         answer = {
             "config": resolved(config),
@@ -51,11 +57,13 @@ def write_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _plan_lines(plan: StagePlan | UserError | None) -> list[str]:
+def _plan_lines(plan: Any) -> list[str]:
     if plan is None:
         return ["plan: this verb has no output of its own to plan"]
     if isinstance(plan, UserError):
         return ["plan: none, an input is wrong", *str(plan).splitlines()]
+    if not isinstance(plan, StagePlan):
+        return ["plan:", *_readable(plan).splitlines()]
     state = "cached: the output is there and would be reused" if plan.is_cached else "not cached: would run"
     inputs = [f"input {entry.name}: {entry.uri} (digest {entry.digest[:12]})" for entry in plan.inputs]
     return [f"plan: {plan.stage}, {state}", f"key: {plan.key}", f"output: {plan.path}", *inputs]

@@ -8,7 +8,6 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pydantic.fields import FieldInfo
@@ -24,9 +23,9 @@ _HELP_WIDTH: Final = 100
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What the command line says: config file, flags by dotted field name, and how to run and answer."""
+    """What the command line says: config file or recipe, flags by field name, how to run and answer."""
 
-    file: Path | None
+    file: str
     flags: dict[str, Any]
     is_dry_run: bool
     is_json: bool
@@ -48,7 +47,7 @@ def parse_arguments(
     parser = build_parser(name, verb, config=config)
     values = vars(parser.parse_args(_normalize(argv, parser=parser)))
     arguments = Arguments(
-        file=Path(values.pop("--config")) if "--config" in values else None,
+        file=values.pop("--config"),
         is_dry_run=values.pop("--dry-run"),
         is_json=values.pop("--json"),
         log_level=values.pop("--log-level"),
@@ -78,7 +77,8 @@ def build_parser(name: str, verb: Verb, *, config: type[Config]) -> argparse.Arg
     for leaf in _leaves(config):
         title = leaf.section or "settings"
         if title not in groups:
-            groups[title] = parser.add_argument_group(title, leaf.section_help or None)
+            note = None if _is_inner_runtime(leaf.section) else leaf.section_help or None
+            groups[title] = parser.add_argument_group(title, note)
         # a config's own field wins over the short name of a runtime field
         is_short = leaf.section == "runtime" and leaf.field not in config.model_fields
         _add_leaf(groups[title], leaf, is_short=is_short)
@@ -114,7 +114,7 @@ def _add_general(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("general")
     group.add_argument("-h", "--help", **_switch("--help"), help="show this help")
     group.add_argument(
-        "--config", dest="--config", metavar="FILE", help="YAML file with any of the fields below"
+        "--config", dest="--config", default="", metavar="FILE", help="YAML file, or name of a recipe"
     )
     group.add_argument(
         "--dry-run", **_switch("--dry-run"), help="print the resolved config and the plan, and do nothing"
@@ -176,7 +176,7 @@ def _add_leaf(group: Any, leaf: _Leaf, *, is_short: bool) -> None:
     names = [f"--{leaf.name}"]
     if is_short:
         names.insert(0, f"--{leaf.field}")
-    text = _help_text(leaf.info)
+    text = argparse.SUPPRESS if _is_inner_runtime(leaf.section) else _help_text(leaf.info)
     if bool in leaf.options:
         group.add_argument(*names, dest=leaf.name, nargs="?", const="true", metavar="true|false", help=text)
         negative = [f"--no-{name.removeprefix('--')}" for name in names]
@@ -187,6 +187,11 @@ def _add_leaf(group: Any, leaf: _Leaf, *, is_short: bool) -> None:
     is_many = any((typing.get_origin(option) or option) in _CONTAINERS for option in leaf.options)
     action = "append" if is_many else "store"
     group.add_argument(*names, dest=leaf.name, action=action, metavar=_metavar(leaf), help=text)
+
+
+def _is_inner_runtime(section: str) -> bool:
+    """Say whether a section is the runtime of another section: taken, but not worth a page of help each."""
+    return section.endswith(".runtime")
 
 
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict, Sequence)

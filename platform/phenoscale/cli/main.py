@@ -53,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def top_help() -> str:
-    """Return the help of the command itself: its verbs and how to ask for more."""
-    width = max(len(name) for name in VERBS)
+def top_help(group: str = "") -> str:
+    """Return the help of the command itself, or of a group of verbs such as `run`."""
+    verbs = {name: verb for name, verb in VERBS.items() if not group or name.startswith(group + " ")}
+    width = max(len(name) for name in verbs)
     lines = [
         "usage: phenoscale VERB [--config FILE] [--field value] [--section.field value] [--dry-run]",
         "",
@@ -63,7 +64,7 @@ def top_help() -> str:
         "maps of perturbations.",
         "",
         "verbs:",
-        *(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()),
+        *(f"  {name:<{width}}  {verb.summary}" for name, verb in verbs.items()),
         "",
         "`phenoscale VERB --help` shows a verb's fields, `phenoscale --version` the version.",
         "exit codes: 0 done, 2 your input or config, 70 a bug of ours, 75 please retry",
@@ -81,11 +82,13 @@ def split_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
     if f"{first} {second}" in VERBS:
         return f"{first} {second}", list(argv[2:])
     sub_verbs = [name.partition(" ")[2] for name in VERBS if name.startswith(first + " ")]
-    takes_word = first in VERBS and VERBS[first].positional
-    if sub_verbs and second and not second.startswith("-") and not takes_word:
-        raise UserError(f"unknown verb `{first} {second}`; {_nearest(second, sub_verbs, prefix=first + ' ')}")
+    is_word = bool(second) and not second.startswith("-")
+    if sub_verbs and (is_word or first not in VERBS):
+        way_out = _nearest(second, sub_verbs, prefix=first + " ")
+        asked = f"{first} {second}" if is_word else first
+        raise UserError(f"unknown verb `{asked}`; {way_out}; see `phenoscale --help`")
     if first not in VERBS:
-        names = [name for name in VERBS if " " not in name]
+        names = list(dict.fromkeys(name.partition(" ")[0] for name in VERBS))
         raise UserError(f"unknown verb `{first}`; {_nearest(first, names)}; see `phenoscale --help`")
     return first, list(argv[1:])
 
@@ -99,6 +102,9 @@ def _run(argv: Sequence[str], *, note_workspace: Callable[[str], None]) -> int:
 
         sys.stdout.write(f"phenoscale {importlib.metadata.version('phenoscale')}\n")
         return EXIT_DONE
+    if len(argv) > 1 and argv[0] in _groups() and argv[1] in _HELP_FLAGS:
+        sys.stdout.write(top_help(argv[0]) + "\n")
+        return EXIT_DONE
     name, rest = split_verb(argv)
     return _run_verb(name, rest, note_workspace=note_workspace)
 
@@ -108,6 +114,7 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
     from phenoscale.cli.arguments import parse_arguments
     from phenoscale.config import load_config
     from phenoscale.logs import configure_logging
+    from phenoscale.recipes import find_recipe
 
     verb = VERBS[name]
     config_class: type[Config] = find(verb.config)
@@ -116,7 +123,8 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
         write_line(help_text.rstrip("\n"))
         return EXIT_DONE
     configure_logging(arguments.log_level)
-    config = load_config(config_class, arguments.file, flags=arguments.flags)
+    file = find_recipe(arguments.file) if arguments.file else None
+    config = load_config(config_class, file, flags=arguments.flags)
     note_workspace(getattr(getattr(config, "runtime", None), "workspace", ""))
     if arguments.is_dry_run:
         return _dry_run(verb, config, arguments=arguments)
@@ -127,16 +135,23 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
 
 def _dry_run(verb: Verb, config: Config, *, arguments: Arguments) -> int:
     from phenoscale.cli.answers import write_plan
-    from phenoscale.stages import StagePlan, plan_stage
+    from phenoscale.stages import plan_stage
 
-    plan: StagePlan | UserError | None = None
-    if verb.is_stage:
-        try:
+    plan: Any = None
+    try:
+        if verb.is_stage:
             plan = plan_stage(find(verb.function), config)
-        except UserError as error:
-            plan = error
+        elif verb.plan:
+            plan = find(verb.plan)(config)
+    except UserError as error:
+        plan = error
     write_plan(config, plan, is_json=arguments.is_json)
     return EXIT_USER if isinstance(plan, UserError) else EXIT_DONE
+
+
+def _groups() -> frozenset[str]:
+    """Return the words that only come with a second one."""
+    return frozenset(name.partition(" ")[0] for name in VERBS) - frozenset(VERBS)
 
 
 def _nearest(name: str, choices: Sequence[str], *, prefix: str = "") -> str:

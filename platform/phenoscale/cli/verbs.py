@@ -16,6 +16,7 @@ class Verb:
         config: "module:Class" of its config.
         function: "module:function" that takes the config and returns a value to show.
         is_stage: whether it is content-addressed: run through a tracking run, and planned by its key.
+        plan: "module:function" that takes the config and returns what `--dry-run` shows, when it is no stage.
         positional: config fields that may be given without their flag, in order.
         examples: command lines that work, without the leading `phenoscale`.
     """
@@ -24,6 +25,7 @@ class Verb:
     config: str
     function: str
     is_stage: bool = False
+    plan: str = ""
     positional: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
 
@@ -131,24 +133,25 @@ VERBS: Final[dict[str, Verb]] = {
         config="phenoscale.reports.config:ReportConfig",
         function="phenoscale.reports.stage:run_report",
     ),
-    "run": Verb(
-        "run a whole pipeline on this machine; the same command resumes it",
-        config="phenoscale.operations.config:RunConfig",
-        function="phenoscale.operations.run:run_pipeline",
-        positional=("pipeline",),
-        examples=("run full --config my-screen.yaml",),
+    "run full": Verb(
+        "run the whole chain on this machine; the same command resumes it",
+        config="phenoscale.operations.pipeline:PipelineConfig",
+        function="phenoscale.operations.run:run_full",
+        plan="phenoscale.operations.plan:plan_full",
+        examples=("run full --config demo", "run full --config my-screen.yaml --workspace work"),
+    ),
+    "plan full": Verb(
+        "say what a run of the whole chain would compute and what it would reuse",
+        config="phenoscale.operations.pipeline:PipelineConfig",
+        function="phenoscale.operations.plan:plan_full",
+        plan="phenoscale.operations.plan:plan_full",
+        examples=("plan full --config my-screen.yaml --workspace work",),
     ),
     "compile": Verb(
         "compile the pipelines to YAML, from a checkout",
         config="phenoscale.operations.config:CompileConfig",
         function="phenoscale.operations.compile:run_compile",
-    ),
-    "plan": Verb(
-        "say what a pipeline would run and what is cached",
-        config="phenoscale.operations.config:PlanConfig",
-        function="phenoscale.operations.plan:run_plan",
-        positional=("pipeline",),
-        examples=("plan full --config my-screen.yaml",),
+        examples=("compile",),
     ),
     "lineage": Verb(
         "show where an output came from, or what was made from it",
