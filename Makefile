@@ -12,7 +12,7 @@ PYTEST_FLAGS ?= -q
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help setup demo test lint format acceptance bench compile docs render clean
+.PHONY: help setup demo test lint format acceptance bench compile golden docs render clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -57,6 +57,9 @@ bench: $(VENV)/.installed-dev  ## performance scripts; each prints a table and w
 
 compile: $(VENV)/.installed-all  ## compile the pipelines into the package again
 	$(BIN)/phenoscale compile
+
+golden: $(VENV)/.installed-dev  ## write the golden recipes again; review their diff
+	$(BIN)/python -m tests.golden.write
 
 docs: $(VENV)/.installed-all  ## write docs/verbs.md again from the configs
 	$(BIN)/python -m docs.write_verbs

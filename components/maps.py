@@ -34,7 +34,7 @@ def build_map(
     run_folder: str,
     embeddings: Input[Dataset],
     perturbation_map: Output[Dataset],
-    images: Input[Dataset] = None,  # type: ignore[assignment]  # Kubeflow's way to say that an input is optional
+    images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Turn embeddings into a map of perturbations."""
     from phenoscale.operations.component import run_component
@@ -60,7 +60,7 @@ def benchmark(
     map_pixel_statistics: Input[Dataset],
     rows: Output[Dataset],
     summary: Output[Metrics],
-    images: Input[Dataset] = None,  # type: ignore[assignment]  # Kubeflow's way to say that an input is optional
+    images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Measure the maps and embeddings of all encoders side by side."""
     from phenoscale.operations.component import run_component

@@ -50,7 +50,7 @@ def report(
     promoted: Input[Model],
     record: Output[Dataset],
     page: Output[HTML],
-    images: Input[Dataset] = None,  # type: ignore[assignment]  # Kubeflow's way to say that an input is optional
+    images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Write one HTML page over everything."""
     from phenoscale.operations.component import run_component

@@ -19,7 +19,7 @@ def ingest(
     run_folder: str,
     store: Output[Dataset],
     summary: Output[Metrics],
-    images: Input[Dataset] = None,  # type: ignore[assignment]  # Kubeflow's way to say that an input is optional
+    images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Read plates into a screen store."""
     from phenoscale.operations.component import run_component

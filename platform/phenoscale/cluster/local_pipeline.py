@@ -5,6 +5,8 @@ output goes to a log file and to `on_line`, and the exit codes come back through
 leave in the run folder. Run as `python -m phenoscale.cluster.local_pipeline REQUEST.json`, it is that child.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -15,7 +17,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_KFP_NOISE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - |^\s*\[KFP Executor |^-{20,}$")
+_KFP_LOG = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} - ")
+_KFP_EXECUTOR = re.compile(r"^\[KFP Executor ")
 _SECONDS_TO_STOP = 90.0
 
 
@@ -43,18 +46,7 @@ def run_compiled(
     """
     request = run_folder / "request.json"
     request.write_text(json.dumps({"specification": str(specification), "arguments": dict(arguments)}))
-    with tempfile.TemporaryDirectory(prefix="phenoscale-") as scratch:
-        # kfp leaves one scratch folder a step behind: they go where they are removed.
-        host = subprocess.Popen(
-            [sys.executable, "-m", "phenoscale.cluster.local_pipeline", str(request)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            env={**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"},
-        )
+    with tempfile.TemporaryDirectory(prefix="phenoscale-") as scratch, _start(request, scratch) as host:
         try:
             _follow(host, log=run_folder / "pipeline.log", on_line=on_line)
             return host.wait() == 0
@@ -65,23 +57,54 @@ def run_compiled(
             _kill_group(host)
 
 
-def _follow(host: "subprocess.Popen[str]", *, log: Path, on_line: Callable[[str], None]) -> None:
+def _start(request: Path, scratch: str) -> subprocess.Popen[str]:
+    """Start the child; kfp leaves one scratch folder a step behind, in a place where they are removed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "phenoscale.cluster.local_pipeline", str(request)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def _follow(host: subprocess.Popen[str], *, log: Path, on_line: Callable[[str], None]) -> None:
     assert host.stdout is not None, "the host was started with a pipe"
-    in_json = False
+    output = _StepOutput()
     with log.open("w", encoding="utf-8", buffering=1) as file:
         for line in host.stdout:
             file.write(line)
-            text = line.rstrip()
-            # The executor prints its whole input as an indented JSON object before the step starts.
-            if "Got executor_input:" in text:
-                in_json = True
-            elif in_json:
-                in_json = text.removeprefix("    ") != "}"
-            elif text and not _KFP_NOISE.match(text):
-                on_line(text.removeprefix("    "))
+            text = output.read(line.rstrip())
+            if text:
+                on_line(text)
 
 
-def _stop(host: "subprocess.Popen[str]", processes: Sequence[int]) -> None:
+class _StepOutput:
+    """Tells the lines that steps print from those of kfp, which puts them between two lines of its own."""
+
+    def __init__(self) -> None:
+        self._is_in_step = self._is_in_json = False
+
+    def read(self, line: str) -> str:
+        """What a step printed in this line; empty for a line of kfp."""
+        if _KFP_LOG.match(line):
+            self._is_in_step = line.endswith("Streamed logs:")
+            return ""
+        text = line.removeprefix("    ")
+        if not self._is_in_step or _KFP_EXECUTOR.match(text):
+            # The executor prints its whole input as a JSON object over many lines before the step starts.
+            self._is_in_json = text.endswith("Got executor_input:")
+            return ""
+        if self._is_in_json:
+            self._is_in_json = text != "}"
+            return ""
+        return text
+
+
+def _stop(host: subprocess.Popen[str], processes: Sequence[int]) -> None:
     """Ask the running step to stop and give it time to save; kfp then ends by itself."""
     for process in processes:
         _signal(process, signal.SIGTERM)
@@ -91,7 +114,7 @@ def _stop(host: "subprocess.Popen[str]", processes: Sequence[int]) -> None:
         _kill_group(host)
 
 
-def _kill_group(host: "subprocess.Popen[str]") -> None:
+def _kill_group(host: subprocess.Popen[str]) -> None:
     try:
         os.killpg(host.pid, signal.SIGKILL)
     except ProcessLookupError:

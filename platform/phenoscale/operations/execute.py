@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from phenoscale.config import Config, Runtime, resolved
+from phenoscale.config.digests import SETTINGS
 from phenoscale.operations.stage_table import find_stage
 from phenoscale.stages import StageResult
 
@@ -79,5 +80,5 @@ class _Watcher:
             self._tracker = self._stack.enter_context(
                 open_tracker(runtime, stage=self._stage, name=self._name, tags=self._tags)
             )
-            self._tracker.log_params(resolved(self._config, kinds=("setting",)))
+            self._tracker.log_params(resolved(self._config, kinds=SETTINGS))
         return self._tracker

@@ -1,0 +1,108 @@
+"""What a run of the pipeline ends with: how long each step took, the headline numbers, and where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phenoscale.operations.headline import HeadlineTable, headline_tables
+from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.schema.rows import Row, read_rows
+from phenoscale.stages import StageResult
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """One step of a finished run."""
+
+    step: str
+    seconds: float
+    reused: bool
+    output: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A finished run of the pipeline.
+
+    Attributes:
+        name: the run's name.
+        steps: every step in order.
+        tables: the headline numbers.
+        report: the HTML page.
+        tracking_uri: the MLflow store.
+        registered: name and version of the registered model, and what became of it.
+        run_folder: records and log of the run.
+    """
+
+    name: str
+    steps: tuple[StepSummary, ...]
+    tables: tuple[HeadlineTable, ...]
+    report: str
+    tracking_uri: str
+    registered: str
+    run_folder: str
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in all steps."""
+        return sum(step.seconds for step in self.steps)
+
+    def text(self) -> str:
+        """The summary for a person to read."""
+        width = max(len(step.step) for step in self.steps)
+        lines = ["", f"{self.name}: {len(self.steps)} steps in {self.seconds:.0f} s"]
+        for step in self.steps:
+            state = "reused" if step.reused else ""
+            lines.append(f"  {step.step:{width}} {step.seconds:8.1f} s  {state}".rstrip())
+        for table in self.tables:
+            lines += ["", table.text()]
+        lines += [
+            "",
+            f"report    {self.report}",
+            f"model     {self.registered}",
+            f"tracking  {self.tracking_uri}",
+            f"          (look at it with: mlflow ui --backend-store-uri {self.tracking_uri})",
+            f"log       {Path(self.run_folder) / 'pipeline.log'}",
+        ]
+        return "\n".join(lines)
+
+
+def summarize(
+    config: PipelineConfig,
+    *,
+    results: Mapping[str, StageResult],
+    seconds: Mapping[str, float],
+    run_folder: Path,
+) -> RunSummary:
+    """Put the results of a run together."""
+    from phenoscale.tracking.server import tracking_uri
+
+    steps = tuple(
+        StepSummary(name, seconds.get(name, result.seconds), result.reused, str(result.path), result.digest)
+        for name, result in results.items()
+    )
+    rows = [*_rows(results, "probe"), *_rows(results, "benchmark")]
+    report = results["report"].path / "report.html"
+    return RunSummary(
+        name=config.name,
+        steps=steps,
+        tables=headline_tables(rows),
+        report=str(report),
+        tracking_uri=tracking_uri(config.runtime),
+        registered=_registered(results),
+        run_folder=str(run_folder),
+    )
+
+
+def _rows(results: Mapping[str, StageResult], step: str) -> Sequence[Row]:
+    return read_rows(results[step].path) if step in results else ()
+
+
+def _registered(results: Mapping[str, StageResult]) -> str:
+    """The registered version and the outcome of its promotion, in the stages' own words."""
+    facts = {**results["register"].summary, **results["promote"].summary}
+    shown = ("name", "version", "decision", "champion", "promoted", "reason")
+    return ", ".join(f"{key}={facts[key]}" for key in shown if key in facts)

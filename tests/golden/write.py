@@ -1,0 +1,31 @@
+"""Write the golden files again (`make golden`); their diff is what to review."""
+
+import os
+from pathlib import Path
+
+from phenoscale.config import config_yaml, load_config
+from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.recipes import find_recipe, recipe_names
+
+FOLDER = Path(__file__).parent
+
+
+def resolved_recipe(name: str) -> str:
+    """A recipe with every default filled in, as YAML."""
+    return config_yaml(load_config(PipelineConfig, find_recipe(name), flags={}))
+
+
+def write_recipes(folder: Path) -> list[Path]:
+    """Write every resolved recipe into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in recipe_names():
+        path = folder / f"{name}.yaml"
+        path.write_text(resolved_recipe(name))
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    os.environ.pop("PHENOSCALE_TEST_DATA", None)
+    write_recipes(FOLDER / "recipes")
