@@ -18,6 +18,15 @@ _EMBEDDINGS = "wells: output of `embed` or `map`, or any embedding table"
 _GENES = "CSV with gene and arm"
 
 
+def refuse_crossed_tails(lower: float, upper: float) -> None:
+    """Refuse tails that overlap."""
+    if lower >= upper:
+        raise UserError(
+            f"lower is {lower} and upper {upper}, but the tails must not meet; choose lower < upper, such "
+            "as .05, .95"
+        )
+
+
 class RecallConfig(Config):
     """Known-relationship recall: how often annotated pairs lie in the tails of all pairwise cosines of a map.
 
@@ -73,7 +82,9 @@ class MoaConfig(Config):
 
     embeddings: str = location("", help=_EMBEDDINGS)
     aggregate: Literal["mean", "median"] = setting("mean", help="over the wells of a treatment")
-    standardize: bool = setting(False, help="z-score every dimension over all rows first")
+    standardize: bool = setting(
+        True, help="z-score every dimension over all rows first, where the embeddings are not corrected"
+    )
     min_crops: int = setting(3, ge=1, help="crops that a treatment needs, where the table counts them")
     seed: int = setting(0, ge=0, help=_SEED)
     runtime: Runtime = Runtime()
@@ -126,12 +137,3 @@ class BenchmarkConfig(Config):
     batch_effect: BatchEffectConfig = BatchEffectConfig()
     seed: int = setting(0, ge=0, help=_SEED)
     runtime: Runtime = Runtime()
-
-
-def refuse_crossed_tails(lower: float, upper: float) -> None:
-    """Refuse tails that overlap."""
-    if lower >= upper:
-        raise UserError(
-            f"lower is {lower} and upper {upper}, but the tails must not meet; choose lower < upper, such "
-            "as .05, .95"
-        )

@@ -96,8 +96,8 @@ def find_replicates(table: EmbeddingTable, *, replicate: str, across: str) -> Re
             "embed a "
             "table that names the perturbation of each well"
         )
-    tested = (frame["perturbation"].fillna("").astype(str) != "").to_numpy()
-    tested &= ~negative_controls(frame) & ~flags(frame, "is_positive_control")
+    named = (frame["perturbation"].fillna("").astype(str) != "").to_numpy()
+    tested = named & ~negative_controls(frame) & ~flags(frame, "is_positive_control")
     kept = table.select(tested)
     names = [kept.frame["perturbation"].astype(str).to_numpy(dtype=str)]
     names.append(np.array(stratum_names(kept.frame, tuple(name for name in STRATA if name in kept.frame))))

@@ -88,6 +88,14 @@ class Row:
         return dict(json.loads(self.setting))
 
 
+class RowTable(list[Row]):
+    """Rows that know how to be read by a person: what a benchmark verb returns."""
+
+    def text(self) -> str:
+        """One line per row: value, interval, sample size, and the setting."""
+        return "\n".join(map(_line, self))
+
+
 def canonical_setting(**settings: Any) -> str:
     """Settings as canonical JSON: sorted keys, no spaces, no NaN; equal settings are equal strings."""
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -131,6 +139,13 @@ def parse_row(item: Mapping[str, Any], *, source: str) -> Row:
             f"remove {sorted(unknown)} and add {sorted(missing)}"
         )
     return Row(**item)
+
+
+def _line(row: Row) -> str:
+    name = " ".join(part for part in (row.benchmark, row.source, row.metric) if part)
+    value = "no value" if row.value is None else f"{row.value:.4f}"
+    interval = "" if row.low is None or row.high is None else f" [{row.low:.4f}, {row.high:.4f}]"
+    return f"{name}: {value}{interval} n={row.n} excluded={row.excluded} {row.setting}"
 
 
 def _read_json(file: Path) -> list[Mapping[str, Any]]:
