@@ -96,7 +96,7 @@ def _format_help(prog: str) -> argparse.HelpFormatter:
 
 def _usage(name: str, verb: Verb) -> str:
     words = [f"phenoscale {name}", *(f"[{field.upper()}]" for field in verb.positional)]
-    return " ".join([*words, "[--config FILE] [--field value] [--section.field value] [--dry-run] [--json]"])
+    return " ".join([*words, "[--config FILE] [--field value] [--section.field value] [--dry-run]"])
 
 
 def _epilog(verb: Verb) -> str:

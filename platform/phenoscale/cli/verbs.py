@@ -89,26 +89,29 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.benchmarks.stage:run_benchmark",
         examples=("benchmark --maps trained=work/map/KEY --annotations pairs.csv",),
     ),
-    "benchmark recall": _stage(
+    "benchmark recall": Verb(
         "recall of known relationships in a map",
         config="phenoscale.benchmarks.config:RecallConfig",
         function="phenoscale.benchmarks.stage:run_recall",
         examples=("benchmark recall --map work/map/KEY --annotations pairs.csv",),
     ),
-    "benchmark consistency": _stage(
+    "benchmark consistency": Verb(
         "replicate consistency of perturbations",
         config="phenoscale.benchmarks.config:ConsistencyConfig",
         function="phenoscale.benchmarks.stage:run_consistency",
+        examples=("benchmark consistency --embeddings work/embed/KEY --across experiment",),
     ),
-    "benchmark moa": _stage(
+    "benchmark moa": Verb(
         "nearest-neighbor accuracy of mechanisms of action, never against the same compound",
         config="phenoscale.benchmarks.config:MoaConfig",
         function="phenoscale.benchmarks.stage:run_moa",
+        examples=("benchmark moa --embeddings work/embed/KEY",),
     ),
-    "benchmark batch-effect": _stage(
+    "benchmark batch-effect": Verb(
         "how well plate, experiment, position and chromosome arm can be predicted",
         config="phenoscale.benchmarks.config:BatchEffectConfig",
         function="phenoscale.benchmarks.stage:run_batch_effect",
+        examples=("benchmark batch-effect --embeddings work/embed/KEY --targets plate,experiment",),
     ),
     "register": _stage(
         "register an encoder with its rows and lineage, as the candidate",
@@ -122,7 +125,7 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.registry.stage:run_promote",
         examples=("promote --candidate work/register/KEY",),
     ),
-    "rollback": _stage(
+    "rollback": Verb(
         "give the champion's place back to the version before",
         config="phenoscale.registry.config:RollbackConfig",
         function="phenoscale.registry.stage:run_rollback",
@@ -132,6 +135,7 @@ VERBS: Final[dict[str, Verb]] = {
         "write one self-contained HTML page over the outputs of a pipeline",
         config="phenoscale.reports.config:ReportConfig",
         function="phenoscale.reports.stage:run_report",
+        examples=("report --maps trained=work/map/KEY --benchmark work/benchmark/KEY",),
     ),
     "run full": Verb(
         "run the whole chain on this machine; the same command resumes it",
