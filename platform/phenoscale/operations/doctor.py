@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import sys
 import urllib.error
@@ -138,12 +139,11 @@ def _check_memory(config: DoctorConfig) -> Check:
 
 
 def _check_workspace(config: DoctorConfig) -> Check:
-    folder = Path(config.runtime.workspace)
-    probe = folder / ".doctor"
-    existed = folder.is_dir()
+    folder = _nearest_existing(config)
+    probe, lock = folder / f".doctor-{os.getpid()}", folder / f".doctor-{os.getpid()}.lock"
     try:
         write_atomic(probe, b"can be written")
-        with hold_lease(folder / ".doctor.lock", stage="doctor"):
+        with hold_lease(lock, stage="doctor"):
             pass
     except (PhenoscaleError, OSError) as error:
         fix = (
@@ -151,22 +151,27 @@ def _check_workspace(config: DoctorConfig) -> Check:
         )
         return Check("workspace", "failed", str(error), fix=fix)
     finally:
-        probe.unlink(missing_ok=True)
-        (folder / ".doctor.lock").unlink(missing_ok=True)
-        if not existed and folder.is_dir():
-            folder.rmdir()
-    return Check("workspace", "ok", f"{folder} can be written and locked")
+        if folder.is_dir():
+            probe.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+    return Check("workspace", "ok", f"{config.runtime.workspace} can be written and locked")
 
 
 def _check_disk(config: DoctorConfig) -> Check:
-    folder = Path(config.runtime.workspace).resolve()
-    while not folder.is_dir():
-        folder = folder.parent
+    folder = _nearest_existing(config)
     free = shutil.disk_usage(folder).free / _BYTES_PER_GB
     if free >= config.min_free_gb:
         return Check("disk", "ok", f"{free:.1f} GB free at {folder}")
     fix = f"free space until there are {config.min_free_gb:g} GB, or choose another --runtime.workspace"
     return Check("disk", "failed", f"{free:.1f} GB free at {folder}", fix=fix)
+
+
+def _nearest_existing(config: DoctorConfig) -> Path:
+    """Return the workspace, or what there is on the way to it: a check makes no folders."""
+    path = Path(config.runtime.workspace).resolve()
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _check_mlflow(config: DoctorConfig) -> Check:

@@ -85,7 +85,7 @@ def read_success(folder: Path) -> Success | None:
         data = json.loads((folder / SUCCESS).read_bytes())
         files = {name: FileRecord(**record) for name, record in data["files"].items()}
         return Success(key=str(data["key"]), digest=str(data["digest"]), files=files)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         logger.warning("%s cannot be read (%s); its stage counts as unfinished", folder / SUCCESS, error)

@@ -89,11 +89,11 @@ def run_stage(
         )
     )
     if reused is not None:
-        return reused
+        return _say_reused(reused)
     with hold_lease(lock_path(found.folder), stage=stage):
         # another runner may have finished between the look and the lease
         reused = _complete_result(found, started=started)
-        return reused or _build(found, build=build, started=started)
+        return _say_reused(reused) if reused else _build(found, build=build, started=started)
 
 
 def _prepare(
@@ -129,7 +129,6 @@ def _complete_result(stage: _Stage, *, started: float) -> StageResult | None:
     if changed is not None or success.key != stage.key:
         return None
     clear_failure(stage.folder)
-    logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status="reused"))
     summary = read_record(stage.folder / LINEAGE).get("summary", {})
     return StageResult(
         stage=stage.name,
@@ -140,6 +139,11 @@ def _complete_result(stage: _Stage, *, started: float) -> StageResult | None:
         seconds=time.monotonic() - started,
         summary=summary,
     )
+
+
+def _say_reused(result: StageResult) -> StageResult:
+    logger.info("%s", key_values(stage=result.stage, key=result.path.name, status="reused"))
+    return result
 
 
 def _build(stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started: float) -> StageResult:
