@@ -37,10 +37,7 @@ def outputs(workspace):
 def _lines(target, workspace, direction="upstream"):
     runtime = Runtime(workspace=str(workspace))
     tree = run_lineage(LineageConfig(target=str(target), direction=direction, runtime=runtime))
-    return [
-        line.partition("  ")[0].rstrip() if "─" not in line else _head(line)
-        for line in tree.text().splitlines()
-    ]
+    return [_head(line) if "─" in line else line for line in tree.text().splitlines()]
 
 
 def _head(line):

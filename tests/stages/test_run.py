@@ -266,6 +266,13 @@ def test_a_disk_that_fills_up_ends_with_75_and_commits_nothing(start_slow_stage,
         assert list(workspace.glob("slow/*")) and not list(workspace.glob("slow/*/_SUCCESS.json"))
 
 
+def test_a_workspace_that_is_a_file_is_an_error_of_the_user(chain):
+    chain.workspace.write_text("a file, no folder")
+    with pytest.raises(UserError, match=r"cannot be written .*--runtime\.workspace"):
+        chain.embed()
+    assert chain.built == []
+
+
 def test_a_summary_that_is_no_json_is_a_bug_and_commits_nothing(chain):
     with pytest.raises(TypeError, match="cannot be written as JSON"):
         _run(chain, lambda folder: {"model": object()})

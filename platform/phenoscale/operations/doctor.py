@@ -146,9 +146,7 @@ def _check_workspace(config: DoctorConfig) -> Check:
         with hold_lease(lock, stage="doctor"):
             pass
     except (PhenoscaleError, OSError) as error:
-        fix = (
-            "choose a folder that this user may write, on a file system with locks: --runtime.workspace PATH"
-        )
+        fix = "choose a folder that this user may write, on a disk with locks: --runtime.workspace"
         return Check("workspace", "failed", str(error), fix=fix)
     finally:
         if folder.is_dir():
