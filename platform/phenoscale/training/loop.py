@@ -168,9 +168,9 @@ def _wrap(model: MaskedAutoencoder, *, settings: TrainingSettings, ranks: Ranks)
     if ranks.world_size == 1:
         return model
     devices = [ranks.device] if ranks.device.type == "cuda" else None
-    return DistributedDataParallel(
-        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-    )
+    wrapped = DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+    wrapped.broadcast_buffers = False  # the only buffers are tables of positions, which never change
+    return wrapped
 
 
 def _synchronized(model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:

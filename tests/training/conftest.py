@@ -1,0 +1,20 @@
+"""A tiny screen and its manifest, made once for all training tests."""
+
+import pytest
+import torch
+
+from phenoscale.training.ranks import Ranks
+from tests.support.screens import make_tiny_manifest, make_tiny_store
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory):
+    """A manifest of 22 training and 22 validation fields of 40 px and 3 channels."""
+    place = tmp_path_factory.mktemp("tiny")
+    return make_tiny_manifest(place / "manifest", make_tiny_store(place / "store"))
+
+
+@pytest.fixture
+def alone():
+    """The only rank of a training on a CPU."""
+    return Ranks(rank=0, world_size=1, device=torch.device("cpu"))

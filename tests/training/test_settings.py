@@ -1,0 +1,36 @@
+"""How a global batch is divided."""
+
+import pytest
+
+from phenoscale.errors import UserError
+from phenoscale.training.settings import plan_batch
+
+
+@pytest.mark.parametrize(
+    ("global_batch", "micro_batch", "num_ranks", "accumulations"),
+    [(256, 0, 1, 1), (256, 0, 4, 1), (256, 32, 1, 8), (256, 32, 4, 2), (6, 1, 3, 2)],
+)
+def test_global_batch_is_micro_batch_times_ranks_times_accumulations(
+    global_batch, micro_batch, num_ranks, accumulations
+):
+    plan = plan_batch(global_batch, micro_batch=micro_batch, num_ranks=num_ranks)
+    assert plan.num_accumulations == accumulations
+    assert plan.micro_batch * plan.num_ranks * plan.num_accumulations == global_batch
+    assert plan.rank_batch * num_ranks == global_batch
+
+
+@pytest.mark.parametrize(
+    ("global_batch", "micro_batch", "num_ranks", "named"),
+    [
+        (100, 32, 2, ["global_batch 100", "micro_batch 32 x 2 processes = 64", "use global_batch 128"]),
+        (9, 0, 2, ["global_batch 9", "2 processes = 2", "use global_batch 8"]),
+        (4, 8, 1, ["global_batch 4", "micro_batch 8 x 1 processes = 8", "use global_batch 8"]),
+    ],
+)
+def test_batch_that_does_not_divide_is_refused_with_the_numbers_and_the_nearest_that_does(
+    global_batch, micro_batch, num_ranks, named
+):
+    with pytest.raises(UserError) as error:
+        plan_batch(global_batch, micro_batch=micro_batch, num_ranks=num_ranks)
+    for words in named:
+        assert words in str(error.value)
