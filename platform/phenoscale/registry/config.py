@@ -107,6 +107,9 @@ class PromoteConfig(Config):
     candidate: str = location("", help="output folder of `register`; empty: the alias `candidate`")
     name: str = setting(DEFAULT_NAME, min_length=1, help="registered model, if no candidate folder is given")
     gates: tuple[Gate, ...] = setting(default_factory=default_gates, help="conditions that must all hold")
+    when_refused: Literal["fail", "record"] = setting(
+        "fail", help="fail: end with exit code 2; record: go on, so that a pipeline still writes its report"
+    )
     by: str = runtime("", help="who promotes; empty: the user of this process")
     runtime: Runtime = Runtime()
 

@@ -1,0 +1,81 @@
+"""Every benchmark row, to be sorted and filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phenoscale.reports.markup import Content, Markup, code, interval, join, number, tag
+from phenoscale.reports.material import Material
+from phenoscale.reports.sections.section import Section
+from phenoscale.schema.rows import Row
+
+TABLE_NAME = "rows"
+MAX_ROWS = 2000
+_HEADER = (
+    "benchmark",
+    "source",
+    "metric",
+    "encoder",
+    "map",
+    "value",
+    "95 % interval",
+    "n",
+    "excluded",
+    "setting",
+)
+_NUMERIC = ("value", "n", "excluded")
+
+
+def rows_section(material: Material) -> Section:
+    """The long table of everything that was measured."""
+    rows = [*material.rows, *material.probe_rows]
+    return Section(
+        name="rows",
+        title="All numbers",
+        lead="Every row of every benchmark, with the setting that changes its meaning.",
+        body=_body(rows) if rows else None,
+        absent="No benchmark or probe rows were given.",
+    )
+
+
+def _body(rows: Sequence[Row]) -> Markup:
+    search = tag(
+        "div",
+        tag(
+            "input",
+            type="search",
+            placeholder="Filter: recall trained …",
+            data_filters=TABLE_NAME,
+            aria_label="Filter the rows",
+        ),
+        tag("output", f"{len(rows)} rows"),
+        class_="filter",
+    )
+    head = tag("tr", *(tag("th", name, class_="number" if name in _NUMERIC else None) for name in _HEADER))
+    body = [tag("tr", *_cells(row)) for row in rows[:MAX_ROWS]]
+    listing = tag("table", tag("thead", head), tag("tbody", *body), id=TABLE_NAME, class_="sortable")
+    rest = f"The first {MAX_ROWS} of {len(rows)} rows are shown." if len(rows) > MAX_ROWS else None
+    return join([search, tag("div", listing, class_="table-scroll"), rest])
+
+
+def _cells(row: Row) -> list[Content]:
+    settings = ", ".join(f"{key} {value}" for key, value in row.settings.items() if value not in (None, ""))
+    name = row.benchmark if not row.citation else f"{row.benchmark} ({row.citation})"
+    return [
+        tag("td", name),
+        tag("td", row.source),
+        tag("td", row.metric),
+        tag("td", _short(row.encoder)),
+        tag("td", _short(row.map)),
+        tag("td", number(row.value), class_="number"),
+        tag("td", interval(row.low, row.high)),
+        tag("td", f"{row.n:,}", class_="number"),
+        tag("td", f"{row.excluded:,}", class_="number"),
+        tag("td", tag("small", settings)),
+    ]
+
+
+def _short(name: str) -> Content:
+    """A digest by its first digits, a name as it is."""
+    is_digest = len(name) == 64 and all(sign in "0123456789abcdef" for sign in name)
+    return code(name[:12]) if is_digest else name

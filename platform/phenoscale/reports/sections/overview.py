@@ -1,0 +1,194 @@
+"""At a glance: the headline numbers and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phenoscale.reports.benchmark_rows import BEFORE, FINAL, ORACLE, RecallTable, headline_recall
+from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.markup import (
+    Markup,
+    card,
+    cards,
+    duration,
+    interval,
+    join,
+    missing,
+    paragraph,
+    plural,
+    tag,
+)
+from phenoscale.reports.material import Material
+from phenoscale.reports.probe_rows import choosing_row
+from phenoscale.schema.rows import Row
+
+TRAINED, UNTRAINED = "trained", "untrained"
+
+
+def subtitle(material: Material) -> str:
+    """What this page is about, in one line."""
+    parts = []
+    if material.screen is not None:
+        parts.append(f"Screen “{material.screen.header.screen}”")
+        parts.append(plural(len(material.screen.header.plates), "plate"))
+    if material.encoder is not None:
+        parts.append(material.encoder.describe())
+    started = [str(node.record.get("started", ""))[:10] for node in material.ancestry.stages.values()]
+    if any(started):
+        parts.append(f"computed {max(started)}")
+    return " · ".join(parts) or "Outputs of a Phenoscale pipeline"
+
+
+def overview(material: Material) -> Markup:
+    """Cards, and the same in sentences."""
+    recall = headline_recall(material.rows)
+    shown = [
+        *(_recall_cards(recall) if recall else []),
+        *_probe_cards(material),
+        *_moa_cards(material.rows),
+        *_training_cards(material),
+        *_registry_cards(material),
+        *_time_cards(material),
+    ]
+    content = cards(shown) if shown else missing("None of the inputs has a headline number.")
+    sentence = _in_words(recall, material) if recall else None
+    return tag("section", tag("h2", "At a glance"), sentence, content, id="glance")
+
+
+def _in_words(recall: RecallTable, material: Material) -> Markup | None:
+    trained = recall.find(TRAINED, step=FINAL)
+    if trained is None or trained.value is None:
+        return None
+    text = (
+        f"After correction the trained encoder's map recalls {100 * trained.value:.0f} % of the known "
+        "relationships "
+        f"of {recall.source}, {_times(trained.value, recall.chance)} what chance gives"
+    )
+    others = []
+    for name in recall.encoders:
+        row = recall.find(name, step=FINAL)
+        if name != TRAINED and row is not None and row.value is not None:
+            others.append(f"{encoder_label(name)} {100 * row.value:.0f} %")
+    oracle = recall.find(ORACLE, step=FINAL)
+    if oracle is not None and oracle.value is not None:
+        others.append(f"planted truth {100 * oracle.value:.0f} %")
+    text += f" ({', '.join(others)})." if others else "."
+    before = recall.find(TRAINED, step=BEFORE)
+    if before is not None and before.value is not None:
+        change = trained.value - before.value
+        word = "raised" if change > 0 else "lowered"
+        text += f" Correction {word} it from {100 * before.value:.0f} %."
+    return paragraph(text)
+
+
+def _times(value: float, chance: float) -> str:
+    return f"{value / chance:.1f} times" if chance else "against"
+
+
+def _recall_cards(recall: RecallTable) -> list[Markup]:
+    found = []
+    row = recall.find(TRAINED, step=FINAL) or next(
+        (row for row in recall.rows if row.encoder != ORACLE), None
+    )
+    if row is not None and row.value is not None:
+        notes = [f"95 % interval {interval(row.low, row.high, digits=2)}"] if row.low is not None else []
+        found.append(
+            card(
+                f"recall of {recall.source}, corrected",
+                f"{100 * row.value:.1f} %",
+                note="; ".join([*notes, f"chance {100 * recall.chance:.0f} %"]),
+                tone="lead-card",
+            )
+        )
+    untrained = recall.find(UNTRAINED, step=FINAL)
+    if row is not None and row.value is not None and untrained is not None and untrained.value is not None:
+        gain = 100 * (row.value - untrained.value)
+        found.append(
+            card(
+                "gain over the untrained encoder",
+                f"{gain:+.1f} points",
+                note=f"untrained {100 * untrained.value:.1f} %",
+            )
+        )
+    return found
+
+
+def _probe_cards(material: Material) -> list[Markup]:
+    row = choosing_row(material.probe_rows, encoder=TRAINED)
+    if row is None or row.value is None:
+        return []
+    untrained = choosing_row(material.probe_rows, encoder=UNTRAINED)
+    notes = [f"block {row.settings.get('block')} of the encoder"]
+    if untrained is not None and untrained.value is not None:
+        notes.append(f"untrained {100 * untrained.value:.1f} %")
+    confounds = next(
+        (
+            other
+            for other in material.probe_rows
+            if other.source == row.source
+            and other.settings.get("features") == "confounds"
+            and other.settings.get("inverse_regularization") == row.settings.get("inverse_regularization")
+        ),
+        None,
+    )
+    if confounds is not None and confounds.value is not None:
+        notes.append(f"confounds alone {100 * confounds.value:.1f} %")
+    return [card(f"probe accuracy, {row.source}", f"{100 * row.value:.1f} %", note="; ".join(notes))]
+
+
+def _moa_cards(rows: Sequence[Row]) -> list[Markup]:
+    for row in rows:
+        is_headline = row.metric == "nsc_accuracy" and row.settings.get("step") == FINAL
+        if is_headline and row.encoder == TRAINED and row.value is not None:
+            note = f"nearest treatment of another compound, {plural(row.n, 'treatment')}"
+            return [card("mechanism of action", f"{100 * row.value:.1f} %", note=note)]
+    return []
+
+
+def _training_cards(material: Material) -> list[Markup]:
+    encoder = material.encoder
+    if encoder is None or not encoder.num_training_crops:
+        return []
+    return [
+        card(
+            "training crops",
+            f"{encoder.num_training_crops:,}",
+            note=f"of {encoder.crop_size} px, {plural(len(encoder.channels), 'channel')}",
+        )
+    ]
+
+
+def _registry_cards(material: Material) -> list[Markup]:
+    promoted, registered = material.promoted, material.registered
+    if promoted:
+        decision = str(promoted.get("decision", ""))
+        gates = promoted.get("gates", [])
+        held = sum(bool(gate.get("passed")) for gate in gates)
+        name = {"promoted": "champion", "already champion": "champion"}.get(decision, decision)
+        return [
+            card(
+                f"{promoted.get('name')} version {promoted.get('version')}",
+                name,
+                note=f"{held} of {len(gates)} gates hold",
+                tone="bad" if decision == "refused" else "good",
+            )
+        ]
+    if registered:
+        return [
+            card(
+                str(registered.get("name")),
+                f"version {registered.get('version')}",
+                note="registered as candidate",
+            )
+        ]
+    return []
+
+
+def _time_cards(material: Material) -> list[Markup]:
+    stages = material.ancestry.stages.values()
+    if not stages:
+        return []
+    total = sum(node.seconds for node in stages)
+    longest = max(stages, key=lambda node: node.seconds)
+    note = join([f"longest: {longest.label.replace('_', ' ')}, {duration(longest.seconds)}"])
+    return [card(f"computing time, {plural(len(stages), 'stage')}", duration(total), note=note)]
