@@ -42,7 +42,7 @@ class EmbedConfig(Config):
         False, help="read the encoder's channels by name from stores that hold them in another order, or more"
     )
     engine: Literal["in_process"] = runtime("in_process", help="in_process: this process embeds every plate")
-    minibatch_size: int = runtime(256, ge=1, help="crops embedded at once")
+    minibatch_size: int = runtime(0, ge=0, help="crops embedded at once; 0: 64 on a CPU, 512 on a GPU")
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")

@@ -26,14 +26,23 @@ Readout = Callable[[Tensor], Tensor]
 """Raw crops [B, C, H, W] in, embeddings [R, B, D] out."""
 
 
+# A 192-dimensional ViT of 6 blocks on one CPU core: 205 crops/s in minibatches of 32 or 64, 150 of 256.
+CPU_MINIBATCH, GPU_MINIBATCH = 64, 512
+
+
 @dataclass(frozen=True)
 class CropPlan:
-    """How fields are cut into crops, and how many crops go through the encoders at once."""
+    """How fields are cut into crops, how many go through the encoders at once (0: by device)."""
 
     size: int
-    minibatch_size: int
     device: torch.device
     layout: Layout = "grid"
+    minibatch_size: int = 0
+
+    @property
+    def minibatch(self) -> int:
+        """Crops that go through the encoders at once."""
+        return self.minibatch_size or (CPU_MINIBATCH if self.device.type == "cpu" else GPU_MINIBATCH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +97,9 @@ def embed_fields(
     num_crops = 0
     started = time.monotonic()
     for batch in iterate_fields(
-        fields, crop_size=plan.size, batch_size=plan.minibatch_size, layout=plan.layout, rows=rows
+        fields, crop_size=plan.size, batch_size=plan.minibatch, layout=plan.layout, rows=rows
     ):
-        crops_BCHW = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch_size)).to(plan.device)
+        crops_BCHW = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).to(plan.device)
         for name, read in readouts.items():
             embeddings_RBD = read(crops_BCHW)[:, : len(batch.rows)].float().cpu().numpy()
             averages[name].add(embeddings_RBD, rows=batch.rows)

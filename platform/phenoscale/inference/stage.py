@@ -94,7 +94,7 @@ def _build(folder: Path, *, config: EmbedConfig, place: Path, observe: Observer)
         for number, shard in enumerate(waiting, start=1 + len(shards) - len(waiting)):
             table = embed_shard(encoder, fields, shard=shard, plan=plan, bar=bar)
             commit_shard(folder, dataclasses.replace(table, encoder=digest), outputs=config.outputs)
-            observe(number, {"shards": float(number)})
+            observe(number, {"embed/shards": float(number)})
     return {
         "encoder_digest": digest,
         "block": encoder.config.chosen_block,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
+from phenoscale.schema.wells import COLUMNS
 
 Codes = npt.NDArray[np.intp]
 
@@ -28,7 +29,9 @@ _ONE_PER_WELL = ("perturbation", "perturbation_type", "gene", "guide", "compound
 
 def field_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Key, perturbation and unknown columns of fields."""
-    return frame.drop(columns=list(_LEFT_OUT), errors="ignore").reset_index(drop=True)
+    kept = [name for name in frame.columns if name not in _LEFT_OUT]
+    ordered = [name for name in COLUMNS if name in kept]
+    return frame[ordered + [name for name in kept if name not in ordered]].reset_index(drop=True)
 
 
 def average_wells(fields: EmbeddingTable) -> EmbeddingTable:

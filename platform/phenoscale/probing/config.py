@@ -94,7 +94,7 @@ class ProbeConfig(Config):
     )
     num_resamples: int = setting(400, ge=10, help="resamples of groups behind each interval")
     seed: int = setting(0, ge=0, help="seed of the folds and of the resamples")
-    minibatch_size: int = runtime(256, ge=1, help="crops embedded at once")
+    minibatch_size: int = runtime(0, ge=0, help="crops embedded at once; 0: 64 on a CPU, 512 on a GPU")
     runtime: Runtime = Runtime()
 
     @property
