@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
 from phenoscale.screens.ordered import in_order
 from phenoscale.screens.writer import PlateFormat, PlateWriter, committed_plate
+from phenoscale.storage import digest_bytes
 
 _SHOWN_REASONS: Final = 5
 
@@ -114,7 +116,7 @@ def ingest_plate(
 
 def _request(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> str:
     rows = {str(name): [str(value) for value in wells[name]] for name in wells.columns}
-    return digest_json([plan.channels, plan.planes, settings, rows])
+    return digest_bytes(json.dumps([plan.channels, plan.planes, asdict(settings), rows]).encode())
 
 
 def _expected_format(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> FieldFormat:
