@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
-
-from phenoscale.distributed import rank
 
 ROOT_LOGGER: Final = "phenoscale"
 _SECONDS_BETWEEN_LINES: Final = 10.0
@@ -49,7 +48,7 @@ class RankFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether the record is written."""
-        return record.levelno >= logging.WARNING or rank() == 0
+        return record.levelno >= logging.WARNING or _is_first_rank()
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -120,7 +119,7 @@ class Progress(Protocol):
 @contextlib.contextmanager
 def progress(total: int, *, label: str) -> Iterator[Progress]:
     """Show progress over `total` units: a live bar on a terminal, a log line now and then otherwise."""
-    if rank() == 0 and sys.stderr.isatty() and get_logger("progress").isEnabledFor(logging.INFO):
+    if _is_first_rank() and sys.stderr.isatty() and get_logger("progress").isEnabledFor(logging.INFO):
         with _live_bar(total, label=label) as bar:
             yield bar
         return
@@ -184,6 +183,11 @@ def _live_bar(total: int, *, label: str) -> Iterator[_BarProgress]:
     console = rich.console.Console(stderr=True)
     with rich.progress.Progress(*columns, console=console, redirect_stderr=True) as bar:
         yield _BarProgress(bar, bar.add_task(label, total=total, figures=""))
+
+
+def _is_first_rank() -> bool:
+    # not through `distributed`, its sibling: a log must go on where a malformed rank is refused
+    return os.environ.get("RANK", "0") in ("", "0")
 
 
 def _write_value(value: Any) -> str:

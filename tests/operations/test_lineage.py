@@ -1,5 +1,8 @@
 """The lineage verb: the tree that a person reads."""
 
+import json
+import shutil
+
 import pytest
 
 from phenoscale.config import Config, Runtime, setting
@@ -82,3 +85,29 @@ def test_lineage_needs_a_target_that_has_one(workspace):
         run_lineage(LineageConfig(runtime=runtime))
     with pytest.raises(UserError, match="has no lineage"):
         run_lineage(LineageConfig(target=str(workspace), runtime=runtime))
+
+
+@pytest.fixture
+def registered(outputs, workspace, monkeypatch):
+    """The first embeddings, registered as if they were an encoder, on a real registry in the workspace."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    from phenoscale.registry.store import Registry
+
+    folder = outputs["embeddings"][0]
+    tags = {"stage_key": json.loads((folder / "lineage.json").read_text())["key"]}
+    registry = Registry(Runtime(workspace=str(workspace)))
+    for name, given in (("ours", tags), ("foreign", {})):
+        version = registry.create(name, encoder=folder, tags=given, params={})
+        registry.set_alias(version, alias="champion")
+    return folder
+
+
+def test_a_registered_encoder_has_the_lineage_of_the_output_it_was_taken_from(registered, workspace):
+    assert _lines("models:/ours@champion", workspace) == _lines(registered, workspace)
+    with pytest.raises(UserError, match="does not say which stage made it"):
+        _lines("models:/foreign@champion", workspace)
+    with pytest.raises(UserError, match="points at nothing in the registry"):
+        _lines("models:/ours@candidate", workspace)
+    shutil.rmtree(registered)
+    with pytest.raises(UserError, match=r"holds no output with key .*--runtime\.workspace"):
+        _lines("models:/ours@champion", workspace)

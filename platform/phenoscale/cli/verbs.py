@@ -162,7 +162,11 @@ VERBS: Final[dict[str, Verb]] = {
         config="phenoscale.operations.config:LineageConfig",
         function="phenoscale.operations.lineage:run_lineage",
         positional=("target",),
-        examples=("lineage work/map/KEY", "lineage work/ingest/KEY --direction downstream"),
+        examples=(
+            "lineage work/map/KEY",
+            "lineage work/ingest/KEY --direction downstream",
+            "lineage models:/phenoscale-encoder@champion --workspace work",
+        ),
     ),
     "doctor": Verb(
         "check whether this machine is ready, each check with its fix",

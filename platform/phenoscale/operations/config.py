@@ -14,7 +14,9 @@ class LineageConfig(Config):
     outputs of other workspaces as long as they lie where they did.
     """
 
-    target: str = location(help="output folder of a stage, a file in one, or a registered model (NAME@ALIAS)")
+    target: str = location(
+        help="output folder of a stage, a file in one, or a registered encoder (models:/NAME@ALIAS)"
+    )
     direction: Literal["upstream", "downstream"] = runtime(
         "upstream", help="upstream: what it was made from; downstream: what was made from it"
     )

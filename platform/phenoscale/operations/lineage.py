@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from phenoscale.config import require
+from phenoscale.config import Runtime, require
+from phenoscale.errors import UserError
 from phenoscale.operations.config import LineageConfig
-from phenoscale.stages import LineageNode, walk_lineage
+from phenoscale.stages import LineageNode, find_output, walk_lineage
 
-_SHOWN_DIGITS = 12
+_SHOWN_DIGITS: Final = 12
+_MODEL: Final = "models:/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +32,28 @@ class LineageTree:
 
 
 def run_lineage(config: LineageConfig) -> LineageTree:
-    """Walk the lineage of an output.
+    """Walk the lineage of an output, or of the output that a registered encoder is.
 
     Raises:
-        UserError: when the target is no output of a finished stage.
+        UserError: when the target is no output of a finished stage, or no registered encoder.
     """
     target = require(config, "target", verb="lineage")
-    nodes = walk_lineage(Path(target), config.runtime.workspace, direction=config.direction)
+    workspace = config.runtime.workspace
+    place = _registered_output(target, config.runtime) if target.startswith(_MODEL) else Path(target)
+    nodes = walk_lineage(place, workspace, direction=config.direction)
     return LineageTree(direction=config.direction, nodes=tuple(nodes))
+
+
+def _registered_output(address: str, runtime: Runtime) -> Path:
+    """Return the stage output that a registered encoder was taken from."""
+    from phenoscale.registry.fetch import find_version
+    from phenoscale.registry.store import Registry
+
+    version = find_version(address, registry=Registry(runtime))
+    key = version.tags.get("stage_key", "")
+    if not key:
+        raise UserError(f"{address} does not say which stage made it; it was not registered by Phenoscale")
+    return find_output(key, workspace=runtime.workspace)
 
 
 def _describe(node: LineageNode) -> str:

@@ -2,7 +2,7 @@
 
 from phenoscale.stages.commit import check_complete, output_digest
 from phenoscale.stages.inputs import Input
-from phenoscale.stages.lineage import LineageNode, read_lineage, walk_lineage
+from phenoscale.stages.lineage import LineageNode, find_output, read_lineage, walk_lineage
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
 from phenoscale.stages.run import run_stage
@@ -14,6 +14,7 @@ __all__ = [
     "StagePlan",
     "StageResult",
     "check_complete",
+    "find_output",
     "ignore",
     "output_digest",
     "plan_stage",

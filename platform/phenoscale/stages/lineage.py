@@ -75,6 +75,21 @@ def read_lineage(path: Path | str) -> dict[str, Any]:
     return record
 
 
+def find_output(key: str, *, workspace: Path | str) -> Path:
+    """Return the folder of the output with a key.
+
+    Raises:
+        UserError: when the workspace does not hold it.
+    """
+    found = _workspace_records(Path(workspace)).get(key)
+    if found is None:
+        raise UserError(
+            f"workspace {workspace} holds no output with key {key[:20]}...; "
+            f"name the workspace that it was made in: --runtime.workspace PATH"
+        )
+    return found[0]
+
+
 def walk_lineage(path: Path | str, workspace: Path | str, *, direction: Direction) -> list[LineageNode]:
     """Return what an output was made from, or what was made from it, as a tree in the order of printing.
 
