@@ -93,7 +93,9 @@ def num_pairs(num_vectors: int) -> int:
     return num_vectors * (num_vectors - 1) // 2
 
 
-def pair_cosines(units_ND: Array, *, ranks: list[int], queries_Q2: Positions, seed: int = 0) -> PairCosines:
+def pair_cosines(
+    units_ND: Array, *, ranks: list[int], queries_Q2: Positions, seed: int = 0, first_margin: float = 1.0
+) -> PairCosines:
     """Cosines at the given ranks among all pairs i < j, and those of the query pairs.
 
     Memory is O(tile + bracket) beyond the input. The seed only chooses the pairs that the first brackets are
@@ -104,13 +106,15 @@ def pair_cosines(units_ND: Array, *, ranks: list[int], queries_Q2: Positions, se
         ranks: 0-based ranks, each below the number of pairs.
         queries_Q2: positions (i, j) with i < j.
         seed: seed of the bracketing sample.
+        first_margin: half width of the first brackets, in units of six standard errors; a bracket that misses
+            costs a second pass.
     """
     total = num_pairs(len(units_ND))
     assert all(0 <= rank < total for rank in ranks), f"ranks must lie in [0, {total})"
     by_first = np.argsort(queries_Q2[:, 0], kind="stable")
     sorted_Q2 = queries_Q2[by_first]
     query_Q = np.empty(len(queries_Q2))
-    widening = 1.0
+    widening = first_margin
     while True:
         brackets = _brackets(units_ND, ranks=ranks, total=total, widening=widening, seed=seed)
         for rows, columns, tile in _tiles(units_ND):
@@ -122,7 +126,7 @@ def pair_cosines(units_ND: Array, *, ranks: list[int], queries_Q2: Positions, se
             restored_Q = np.empty_like(query_Q)
             restored_Q[by_first] = query_Q
             return PairCosines(np.array(found, np.float64), restored_Q)
-        widening *= 8
+        widening = max(8 * widening, 1.0)
 
 
 def _tiles(units_ND: Array) -> Iterator[tuple[slice, slice, Array]]:
