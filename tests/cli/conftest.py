@@ -46,6 +46,8 @@ def run_try(config):
     if config.end == "wait":
         print("waiting", flush=True)
         time.sleep(60)
+    if config.end == "chatty":
+        print("a library says hello")
     if config.end == "many":
         return "line\\n" * 100_000
     return Answer(config.end, config.amount)

@@ -147,6 +147,12 @@ def test_json_is_alone_on_standard_output_and_the_log_is_not(command):
     assert "end=well" in done.stderr
 
 
+def test_json_stays_alone_when_a_library_prints(command):
+    done = command("try", "--end", "chatty", "--json")
+    assert json.loads(done.stdout)["end"] == "chatty"
+    assert "a library says hello" in done.stderr
+
+
 def test_an_answer_for_people_is_read_by_lines(command):
     assert command("try").stdout == "end: well\namount: 1\n"
 

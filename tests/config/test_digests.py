@@ -81,6 +81,20 @@ def test_the_yaml_of_a_config_gives_the_config_again():
     assert parse_config(Pretrain, yaml.safe_load(config_yaml(config)), source="yaml") == config
 
 
+class Pipeline(Config):
+    pretrain: Pretrain = Pretrain()
+    runtime: Runtime = Runtime()
+
+
+def test_the_yaml_of_a_config_leaves_out_inner_runtimes_that_say_nothing():
+    read = yaml.safe_load(config_yaml(Pipeline(runtime=Runtime(workspace="w"))))
+    assert read["runtime"]["workspace"] == "w"
+    assert "runtime" not in read["pretrain"] and read["pretrain"]["depth"] == 6
+    loud = Pipeline(pretrain=Pretrain(runtime=Runtime(num_processes=2)))
+    assert yaml.safe_load(config_yaml(loud))["pretrain"]["runtime"]["num_processes"] == 2
+    assert parse_config(Pipeline, yaml.safe_load(config_yaml(loud)), source="yaml") == loud
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

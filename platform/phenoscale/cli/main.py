@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb is known: `phenoscale --help` needs the 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import signal
@@ -128,7 +129,9 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
     note_workspace(getattr(getattr(config, "runtime", None), "workspace", ""))
     if arguments.is_dry_run:
         return _dry_run(verb, config, arguments=arguments)
-    value = find(EXECUTE)(name, config) if verb.is_stage else find(verb.function)(config)
+    # what libraries print on the way must not come between a program and its answer
+    with contextlib.redirect_stdout(sys.stderr) if arguments.is_json else contextlib.nullcontext():
+        value = find(EXECUTE)(name, config) if verb.is_stage else find(verb.function)(config)
     write_answer(value, is_json=arguments.is_json)
     return answer_exit_code(value)
 

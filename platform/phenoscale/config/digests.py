@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Final
 
-from phenoscale.config.fields import Config, FieldKind, field_kind
+from phenoscale.config.fields import Config, FieldKind, Runtime, field_kind
 
 ALL_KINDS: Final[tuple[FieldKind, ...]] = ("setting", "location", "runtime")
 SETTINGS: Final[tuple[FieldKind, ...]] = ("setting",)
@@ -62,6 +62,17 @@ def config_yaml(config: Config) -> str:
     return str(
         yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True, default_flow_style=False)
     )
+
+
+def _drop_default_runtime(section: Any, *, fields: Any) -> None:
+    if not isinstance(section, Config) or not isinstance(fields, dict):
+        return
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Runtime) and value == Runtime():
+            fields.pop(name, None)
+        else:
+            _drop_default_runtime(value, fields=fields.get(name))
 
 
 def plain(value: Any) -> Any:
