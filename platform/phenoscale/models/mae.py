@@ -12,6 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
+from phenoscale.models.attention import TokenAttention
 from phenoscale.models.positions import sincos_positions
 from phenoscale.models.vit import (
     TokenNorm,
@@ -159,7 +160,9 @@ class Decoder(nn.Module):
             self.projection = nn.Linear(config.embedding_dim, dim)
             self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.blocks = nn.ModuleList(
-                Block(dim, config.decoder_heads, qkv_bias=True, norm_layer=TokenNorm)
+                Block(
+                    dim, config.decoder_heads, qkv_bias=True, norm_layer=TokenNorm, attn_layer=TokenAttention
+                )
                 for _ in range(config.decoder_blocks)
             )
             self.norm = TokenNorm(dim)

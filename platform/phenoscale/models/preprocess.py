@@ -1,6 +1,6 @@
 """Self-standardization: every crop and channel to mean 0 and variance 1 on its own. science.md 3.
 
-Shapes: B crops, C channels, H W pixels.
+Shapes: B crops, C channels, H W pixels, P = H * W.
 """
 
 import torch
@@ -14,6 +14,7 @@ def standardize(crops_BCHW: Tensor, *, intensity_scale: float) -> Tensor:
 
     The division by the scale is folded into epsilon: it saves a pass over the pixels, the result is the same.
     """
-    raw = crops_BCHW.float()
-    variance, mean = torch.var_mean(raw, dim=(2, 3), correction=0, keepdim=True)
-    return (raw - mean) * torch.rsqrt(variance + EPSILON * intensity_scale**2)
+    pixels_BCP = crops_BCHW.flatten(2).float()
+    centered_BCP = pixels_BCP - pixels_BCP.mean(dim=2, keepdim=True)
+    variance = centered_BCP.square().mean(dim=2, keepdim=True)
+    return (centered_BCP * torch.rsqrt(variance + EPSILON * intensity_scale**2)).view(crops_BCHW.shape)

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import Block, ParallelScalingBlock
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
+from phenoscale.models.attention import TokenAttention
 from phenoscale.models.positions import sincos_positions
 from phenoscale.schema.encoders import BlockStyle
 
@@ -102,19 +103,21 @@ def build_blocks(config: VisionTransformerConfig) -> nn.ModuleList:
     """The timm blocks of an encoder; the drop-path rate rises linearly from 0 at the first block."""
     steps = max(config.num_blocks - 1, 1)
     rates = [config.drop_path_rate * index / steps for index in range(config.num_blocks)]
-    return nn.ModuleList(
-        (Block if config.block == "standard" else ParallelScalingBlock)(
-            config.embedding_dim,
-            config.num_heads,
-            mlp_ratio=config.mlp_ratio,
-            qkv_bias=config.block == "standard",
-            qk_norm=config.qk_norm,
-            init_values=config.layer_scale_init,
-            drop_path=rate,
-            norm_layer=TokenNorm,
-        )
-        for rate in rates
-    )
+    return nn.ModuleList(_build_block(config, drop_path=rate) for rate in rates)
+
+
+def _build_block(config: VisionTransformerConfig, *, drop_path: float) -> nn.Module:
+    settings: dict[str, Any] = {
+        "mlp_ratio": config.mlp_ratio,
+        "qk_norm": config.qk_norm,
+        "init_values": config.layer_scale_init,
+        "drop_path": drop_path,
+        "norm_layer": TokenNorm,
+    }
+    size = (config.embedding_dim, config.num_heads)
+    if config.block == "standard":
+        return Block(*size, qkv_bias=True, attn_layer=TokenAttention, **settings)
+    return ParallelScalingBlock(*size, qkv_bias=False, **settings)
 
 
 class VisionTransformer(nn.Module):
