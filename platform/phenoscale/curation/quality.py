@@ -74,8 +74,8 @@ def flag_plate(
     """Judge the fields of one plate.
 
     Empty: in every channel the contrast is zero, or below `min_relative_contrast` of the plate's upper
-    quartile. Saturated: in some channel more than `max_saturated_fraction`. Out of focus (fields that are not
-    empty): the median over channels of the focus, relative to the plate's median of that channel, lies more
+    quartile. Saturated: in some channel more than `max_saturated_fraction`. Out of focus (fields that are
+    neither): the median over channels of the focus, relative to the plate's median of that channel, lies more
     than `max_focus_deviation` robust standard deviations and more than `min_focus_loss` octaves below.
     """
     num_fields = len(contrast_NC)
@@ -84,7 +84,7 @@ def flag_plate(
     is_empty = is_low_NC.all(axis=1) & (rules.min_relative_contrast is not None)
     limit = rules.max_saturated_fraction
     is_saturated = np.any(saturated_NC > (1.0 if limit is None else limit), axis=1)
-    focus_loss = _focus_loss(focus_NC, judged=~is_low_NC.all(axis=1))
+    focus_loss = _focus_loss(focus_NC, judged=~(is_low_NC.all(axis=1) | is_saturated))
     is_blurred = np.zeros(num_fields, bool)
     num_judged = int(np.isfinite(focus_loss).sum())
     if rules.max_focus_deviation is not None and num_judged >= rules.min_fields_per_plate:

@@ -1,0 +1,189 @@
+"""The curate stage: from stores to a manifest with its funnel, and its refusals."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phenoscale.curation.config import CurateConfig, QualityConfig
+from phenoscale.curation.stage import run_curate
+from phenoscale.errors import UserError
+from phenoscale.schema.manifest import read_manifest
+from phenoscale.schema.screen import ScreenHeader
+from phenoscale.schema.wells import parse_wells
+from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.stage import run_ingest
+from phenoscale.screens.store import open_screen
+from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
+from tests.support.screens import make_tiny_store, tiny_pixels, tiny_plate
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_tiny_store(tmp_path_factory.mktemp("store"), num_experiments=3)
+
+
+def _config(store, workspace, **changes):
+    stores = [str(store)] if not isinstance(store, list) else [str(path) for path in store]
+    return CurateConfig(stores=stores, runtime={"workspace": str(workspace)}, **changes)
+
+
+def test_a_clean_store_is_kept_whole_and_split_by_experiment(store, workspace):
+    result = run_curate(_config(store, workspace))
+    manifest = read_manifest(result.path)
+    opened = open_screen(store)
+    assert manifest.fields["field_id"].tolist() == opened.wells["field_id"].tolist()
+    assert manifest.channels == opened.channels
+    assert manifest.stores[0].digest == opened.digest
+    joined = manifest.fields.merge(opened.wells, on="field_id", suffixes=("", "_well"))
+    assert (joined.groupby("experiment")["split"].nunique() == 1).all()
+    assert result.summary["num_train"] == 2 * result.summary["num_validation"] > 0
+    assert [step.rule for step in manifest.funnel] == [
+        "in the stores",
+        "empty",
+        "saturated",
+        "out of focus",
+        "perturbation missing",
+    ]
+
+
+def test_the_same_curation_gives_the_same_manifest_wherever_it_runs(store, tmp_path):
+    settings = {"negative_control_fraction": 0.5, "min_wells": 2, "weighting": "perturbation"}
+    results = [run_curate(_config(store, tmp_path / name, **settings)) for name in ("a", "b")]
+    assert results[0].summary == results[1].summary
+    assert read_manifest(results[0].path).digest == read_manifest(results[1].path).digest
+    assert run_curate(_config(store, tmp_path / "a", **settings)).reused
+
+
+def _damaged_store(folder):
+    """One plate with a black field, a saturated one, and a negative control that is black too."""
+    wells = parse_wells(tiny_plate("E1", "P1").assign(channels="DNA|ER"), source="t").frame
+    pixels = {
+        row: tiny_pixels(well, num_channels=2, size=40, dtype="uint16", seed=0)
+        for row, well in enumerate(wells.itertuples())
+    }
+    pixels[0] = np.zeros_like(pixels[0])
+    pixels[6] = np.zeros_like(pixels[6])
+    pixels[8] = np.full_like(pixels[8], 65535)
+    pixels[8][:, ::2] = 1000
+    pixel_format = PlateFormat(("DNA", "ER"), "uint16", height=40, width=40, intensity_scale=65535.0)
+    writer = PlateWriter(folder, wells=wells, format=pixel_format, request="r")
+    for row, field in pixels.items():
+        writer.append(row, field)
+    write_header(
+        folder, ScreenHeader("tiny", ("DNA", "ER"), "uint16", 65535.0, None, plates=(writer.commit(),))
+    )
+    return wells
+
+
+def test_bad_fields_leave_the_manifest_and_their_measures_are_kept(tmp_path, workspace):
+    wells = _damaged_store(tmp_path / "store")
+    result = run_curate(_config(tmp_path / "store", workspace, split_by="plate", validation_fraction=0.0))
+    manifest = read_manifest(result.path)
+    removed = set(wells["field_id"]) - set(manifest.fields["field_id"])
+    assert removed == set(wells["field_id"].iloc[[0, 6, 8]])
+    quality = pd.read_parquet(result.path / "quality")
+    assert quality["field_id"].tolist() == wells["field_id"].tolist()
+    assert np.flatnonzero(quality["is_empty"]).tolist() == [0, 6]
+    assert np.flatnonzero(quality["is_saturated"]).tolist() == [8]
+    assert quality.loc[8, "saturated_fraction_DNA"] == 0.5
+    assert result.summary["removed"] == {"empty": 2, "saturated": 1}
+    steps = {step.rule: step for step in manifest.funnel}
+    assert steps["empty"].removed_per_type == {"control": 1, "crispr": 1}
+
+
+def test_with_all_quality_rules_off_no_pixel_is_read(tmp_path, workspace):
+    _damaged_store(tmp_path / "store")
+    for shard in (tmp_path / "store").rglob("c.*"):
+        shard.unlink()
+    off = QualityConfig(min_relative_contrast=None, max_saturated_fraction=None, max_focus_deviation=None)
+    result = run_curate(_config(tmp_path / "store", workspace, quality=off, validation_fraction=0.0))
+    assert result.summary["num_removed"] == 0
+    assert not (result.path / "quality").exists()
+
+
+def test_a_measured_plate_is_not_read_again_by_a_resumed_run(store, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from phenoscale.curation.measure import measure_stores
+    from phenoscale.logs import progress
+
+    def measure(opened):
+        with ThreadPoolExecutor(2) as executor, progress(1, label="curate") as bar:
+            return measure_stores(tmp_path, [opened], rules=QualityConfig(), executor=executor, bar=bar)
+
+    first = measure(open_screen(store))
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "quality").iterdir()}
+    assert len(files) == len(open_screen(store).header.plates)
+    pd.testing.assert_frame_equal(measure(open_screen(store)), first)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "quality").iterdir()} == files
+
+
+def test_a_plate_without_negative_controls_ends_the_curation_unless_it_is_allowed(tmp_path, workspace):
+    folder = make_tiny_store(tmp_path / "store", num_negative_controls=0)
+    with pytest.raises(
+        UserError, match="4 of 4 plates have no negative control in the well table: E1/P1"
+    ) as refused:
+        run_curate(_config(folder, workspace))
+    assert refused.value.exit_code == 2
+    assert not list(workspace.glob("curate/*/manifest.json"))
+    assert run_curate(_config(folder, workspace, require_negative_controls=False)).summary["num_fields"] == 28
+
+
+def test_a_plate_whose_negative_controls_are_all_bad_ends_the_curation(tmp_path, workspace):
+    wells = parse_wells(tiny_plate("E1", "P1").assign(channels="DNA"), source="t").frame
+    pixel_format = PlateFormat(("DNA",), "uint16", height=40, width=40, intensity_scale=65535.0)
+    writer = PlateWriter(tmp_path / "store", wells=wells, format=pixel_format, request="r")
+    for row, well in enumerate(wells.itertuples()):
+        field = tiny_pixels(well, num_channels=1, size=40, dtype="uint16", seed=0)
+        writer.append(row, np.zeros_like(field) if well.is_negative_control else field)
+    write_header(
+        tmp_path / "store", ScreenHeader("tiny", ("DNA",), "uint16", 65535.0, None, plates=(writer.commit(),))
+    )
+    with pytest.raises(UserError, match="no negative control after the quality rules: E1/P1"):
+        run_curate(_config(tmp_path / "store", workspace, validation_fraction=0.0))
+
+
+def test_an_empty_manifest_is_refused_naming_the_rule(store, workspace):
+    with pytest.raises(
+        UserError, match=r"the rule 'too few wells'.*min_wells 1000.*removed the most"
+    ) as refused:
+        config = _config(
+            store, workspace, min_wells=1000, negative_control_fraction=0.0, positive_control_fraction=0.0
+        )
+        run_curate(config)
+    assert refused.value.exit_code == 2
+    assert not list(workspace.glob("curate/*/_SUCCESS.json"))
+
+
+def test_two_stores_make_one_manifest_and_the_same_screen_twice_is_refused(tmp_path, workspace, store):
+    wells = parse_wells(
+        tiny_plate("X1", "P1").assign(screen="other", channels="DNA|ER|RNA"), source="t"
+    ).frame
+    pixel_format = PlateFormat(("DNA", "ER", "RNA"), "uint16", height=40, width=40, intensity_scale=65535.0)
+    writer = PlateWriter(tmp_path / "other", wells=wells, format=pixel_format, request="r")
+    for row, well in enumerate(wells.itertuples()):
+        writer.append(row, tiny_pixels(well, num_channels=3, size=40, dtype="uint16", seed=0))
+    header = ScreenHeader("other", ("DNA", "ER", "RNA"), "uint16", 65535.0, None, plates=(writer.commit(),))
+    write_header(tmp_path / "other", header)
+    manifest = read_manifest(run_curate(_config([store, tmp_path / "other"], workspace)).path)
+    assert manifest.fields["store"].value_counts().to_dict() == {0: 66, 1: 11}
+    with pytest.raises(UserError, match="is in two stores"):
+        run_curate(_config([store, store], workspace))
+
+
+def test_a_curation_without_stores_says_how_to_make_one():
+    with pytest.raises(UserError, match="name them in `stores`"):
+        run_curate(CurateConfig())
+
+
+def test_an_ingested_store_in_the_workspace_is_named_relative_to_the_manifest(tmp_path, workspace):
+    from tests.support.plates import make_plate_files
+
+    make_plate_files(tmp_path / "source")
+    ingested = run_ingest(IngestConfig(path=str(tmp_path / "source"), runtime={"workspace": str(workspace)}))
+    result = run_curate(_config(ingested.path, workspace, split_by="plate"))
+    header = json.loads((result.path / "manifest.json").read_text())
+    assert header["stores"][0]["uri"] == f"../../ingest/{ingested.path.name}"
+    assert read_manifest(result.path).stores[0].uri == str(ingested.path)
