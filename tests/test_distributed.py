@@ -1,6 +1,7 @@
 """Rank and world size from the environment."""
 
 import pytest
+
 from phenoscale.distributed import local_rank, rank, world_size
 from phenoscale.errors import UserError
 

@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from phenoscale.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from phenoscale.logs import (
     KeyValueFormatter,
     RankFilter,

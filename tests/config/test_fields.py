@@ -2,6 +2,7 @@
 
 import pydantic
 import pytest
+
 from phenoscale.config import Config, Runtime, field_kind, location, runtime, setting
 
 

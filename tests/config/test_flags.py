@@ -6,6 +6,7 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from phenoscale.config import Config, load_config, setting
 from phenoscale.config.flags import annotation_of, nest_flags
 from phenoscale.errors import UserError

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from phenoscale.config import Config, Runtime, load_config, location, parse_config, require, setting
 from phenoscale.errors import UserError
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import pydantic
 import pytest
+
 from phenoscale.config import Config, parse_config, setting
 from phenoscale.config.problems import nearest, suggest
 from phenoscale.errors import UserError

@@ -56,12 +56,17 @@ def resolved(config: Config, *, kinds: Collection[FieldKind] = ALL_KINDS) -> dic
 
 
 def config_yaml(config: Config) -> str:
-    """Write a config as the YAML file that would give it again."""
+    """Write a config as the YAML file that would give it again.
+
+    The runtime of an inner section is left out where it says nothing: written down, it would win over the
+    runtime of the whole.
+    """
     import yaml
 
-    return str(
-        yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True, default_flow_style=False)
-    )
+    fields = resolved(config)
+    for name in type(config).model_fields:
+        _drop_default_runtime(getattr(config, name), fields=fields.get(name))
+    return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=False))
 
 
 def _drop_default_runtime(section: Any, *, fields: Any) -> None:
