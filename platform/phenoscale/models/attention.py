@@ -5,7 +5,7 @@ Shapes: B minibatch, L tokens, D dimensions, N heads, K dimensions of a head.
 
 from typing import Any
 
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 
 
@@ -18,9 +18,7 @@ class TokenAttention(Attention):
 
     def forward(self, x: Tensor, *masks: Any, **options: Any) -> Tensor:
         """Attend over all tokens: [B, L, D] -> [B, L, D]; a mask is refused."""
-        unwanted = [
-            value for value in (*masks, *options.values()) if value is not None and value is not False
-        ]
+        unwanted = [item for item in (*masks, *options.values()) if item is not None and item is not False]
         assert not unwanted, "the tokens of an image are neither masked nor ordered"
         B, L, _ = x.shape
         qkv_3BNLK = self.qkv(x).reshape(B, L, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
