@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class TokenAttention(Attention):
     """timm's attention, weights included, over all tokens.
 
-    It runs fused (SDPA), except for bfloat16 on a CPU: there the fused kernel's backward pass takes four times
-    as long as the two matrix products written out (65 tokens, torch 2.15).
+    It runs fused (SDPA), except for bfloat16 on a CPU: there the fused kernel's backward pass takes four
+    times as long as the two matrix products written out (65 tokens, torch 2.15).
     """
 
     def forward(self, x: Tensor, *masks: Any, **options: Any) -> Tensor:
