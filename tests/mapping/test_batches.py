@@ -1,0 +1,53 @@
+"""Batches: a plate is unique inside its experiment only, and missing controls are named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phenoscale.errors import UserError
+from phenoscale.mapping.batches import (
+    batch_labels,
+    batch_positions,
+    chosen_wells,
+    refuse_small_batches,
+    rows_by_label,
+)
+
+_FRAME = pd.DataFrame({"experiment": ["a", "a", "b"], "plate": ["1", "2", "1"]})
+
+
+def test_plates_of_two_experiments_are_two_batches():
+    assert batch_labels(_FRAME, "plate").tolist() == ["a/1", "a/2", "b/1"]
+    assert batch_labels(_FRAME, "experiment").tolist() == ["a", "a", "b"]
+    assert len(set(batch_labels(_FRAME, "none"))) == 1
+
+
+def test_a_missing_batch_column_is_named_with_a_way_out():
+    with pytest.raises(UserError, match=r"lack the columns \['plate'\].*batch_key: none"):
+        batch_labels(_FRAME[["experiment"]], "plate")
+
+
+def test_rows_are_grouped_in_their_order():
+    groups = rows_by_label(np.array(["b", "a", "b", "a", "c"]))
+    assert {name: rows.tolist() for name, rows in groups.items()} == {"a": [1, 3], "b": [0, 2], "c": [4]}
+
+
+def test_a_screen_without_negative_controls_is_refused():
+    frame = _FRAME.assign(is_negative_control=False)
+    with pytest.raises(UserError, match="none of the 3 wells is one"):
+        chosen_wells(frame, "negative_controls", step="center")
+    assert chosen_wells(frame, "all", step="center").all()
+
+
+def test_small_batches_are_named_with_their_counts():
+    with pytest.raises(
+        UserError, match=r"at least 3 negative controls.*a/1 \(0\), b/1 \(2\); set fallback: pooled"
+    ):
+        refuse_small_batches(
+            {"a/1": 0, "a/2": 9, "b/1": 2}, minimum=3, step="center", statistics="negative_controls"
+        )
+
+
+def test_a_batch_that_was_not_fitted_is_refused():
+    with pytest.raises(UserError, match=r"not fitted on the batches \['c'\]"):
+        batch_positions(np.array(["a", "c"]), known={"a": 0, "b": 1}, step="tvn")
