@@ -107,7 +107,7 @@ def draw_samples(frame: pd.DataFrame, *, task: ProbeTask, seed: int) -> Samples:
         confounds=_one_hot(units.iloc[kept], task=task),
         excluded=excluded,
         excluded_classes=lost,
-        num_unseen=_count_unseen(codes, folds=folds),
+        num_unseen=count_unseen(codes, folds=folds),
     )
 
 
@@ -171,10 +171,11 @@ def _check_constant(
     mixed = np.flatnonzero(of_row != labels[sample_of_row])
     if len(mixed):
         row = chosen.iloc[mixed[0]]
+        found = [str(labels[sample_of_row[mixed[0]]]), str(of_row[mixed[0]])]
         raise UserError(
             f"task {task.name}: well {row['experiment']}/{row['plate']}/{row['well']} holds the {task.label} "
-            f"{labels[sample_of_row[mixed[0]]]!r} and {of_row[mixed[0]]!r}, but a well is one sample with "
-            "one label; probe with `level: field`"
+            f"{found[0]!r} and {found[1]!r}, but a well is one sample "
+            "with one label; probe with `level: field`"
         )
 
 
@@ -203,8 +204,8 @@ def _usable(
     if len(np.unique(codes[kept])) < 2:
         raise UserError(
             f"task {task.name}: {len(np.unique(codes[kept]))} classes of {task.label!r} occur in two "
-            f"groups of {task.group!r} or more, but a probe needs two such classes ({len(names)} classes in "
-            f"{len(np.unique(groups))} groups); group by something finer, or choose another label"
+            f"groups of {task.group!r} or more, but a probe needs two such classes ({np.sum(names != '')} "
+            f"classes in {len(np.unique(groups))} groups); group by something finer, or choose another label"
         )
     return kept, {reason: count for reason, count in excluded.items() if count}, lost
 
@@ -232,7 +233,7 @@ def _one_hot(units: pd.DataFrame, *, task: ProbeTask) -> npt.NDArray[np.float64]
     )
 
 
-def _count_unseen(codes: Indices, *, folds: Indices) -> int:
+def count_unseen(codes: Indices, *, folds: Indices) -> int:
     """Samples of classes that occur in their own fold alone."""
     table = np.zeros((codes.max() + 1, folds.max() + 1), dtype=np.int64)
     np.add.at(table, (codes, folds), 1)
