@@ -11,7 +11,8 @@ from phenoscale.config import digest_json
 from phenoscale.errors import UserError
 from phenoscale.stages.commit import LINEAGE, STARTED, SUCCESS, check_complete, read_record
 from phenoscale.stages.lease import lock_path, read_holder
-from phenoscale.storage import digest_path, digest_uri, is_remote
+from phenoscale.stages.raw_digests import digest_raw
+from phenoscale.storage import digest_uri, is_remote
 
 InputPaths = Mapping[str, Path | str | Sequence[Path | str]]
 
@@ -32,18 +33,19 @@ class Input:
         return {**entry, "stage": self.stage, "key": self.key} if self.stage else entry
 
 
-def resolve_inputs(inputs: InputPaths) -> list[Input]:
+def resolve_inputs(inputs: InputPaths, *, memory: Path | None = None) -> list[Input]:
     """Return the inputs with their digests, in the given order; a sequence becomes name[0], name[1], ...
 
-    An empty location is an input that was not given, and is left out.
+    An empty location is an input that was not given, and is left out. `memory` is the workspace that
+    remembers digests of raw files.
 
     Raises:
         UserError: when one is missing, or is the output of a stage that did not finish or was changed since.
     """
-    return [resolve_input(place, name=name) for name, place in _flatten(inputs)]
+    return [resolve_input(place, name=name, memory=memory) for name, place in _flatten(inputs)]
 
 
-def resolve_input(place: Path | str, *, name: str) -> Input:
+def resolve_input(place: Path | str, *, name: str, memory: Path | None = None) -> Input:
     """Return one input with its digest."""
     if isinstance(place, str) and is_remote(place):
         return Input(name=name, uri=place, digest=digest_uri(place))
@@ -54,7 +56,7 @@ def resolve_input(place: Path | str, *, name: str) -> Input:
         )
     folder = stage_folder(path)
     if folder is None:
-        return Input(name=name, uri=str(path), digest=digest_path(path))
+        return Input(name=name, uri=str(path), digest=digest_raw(path, memory=memory))
     success = check_complete(folder)
     below = path.relative_to(folder).as_posix()
     digest = success.digest if below == "." else success.digest_below(below)

@@ -99,7 +99,9 @@ def run_stage(
 def _prepare(
     stage: str, *, entry: str, config: Config, inputs: InputPaths, source_root: Path | None
 ) -> _Stage:
-    resolved_inputs = tuple(resolve_inputs(inputs))
+    runtime: Runtime = getattr(config, "runtime", None) or Runtime()
+    workspace = Path(runtime.workspace).resolve()
+    resolved_inputs = tuple(resolve_inputs(inputs, memory=workspace))
     sources = sources_digest(entry, root=source_root)
     key = digest_json(
         {
@@ -109,8 +111,7 @@ def _prepare(
             "inputs": inputs_digest(resolved_inputs),
         }
     )
-    runtime: Runtime = getattr(config, "runtime", None) or Runtime()
-    folder = Path(runtime.workspace).resolve() / stage.replace(" ", "-") / key[:FOLDER_KEY_LENGTH]
+    folder = workspace / stage.replace(" ", "-") / key[:FOLDER_KEY_LENGTH]
     return _Stage(
         name=stage,
         key=key,
