@@ -11,12 +11,16 @@ Products are taken in float32; what float32 cannot finish is finished in float64
 Shapes: N rows, D features, K classes, F folds, S strengths, P = F * S problems, B blocks, W parameters.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from phenoscale.stats.softmax_lbfgs import BatchMinimum, minimize_batch
 
@@ -310,30 +314,60 @@ def predict_out_of_fold(
 ) -> OutOfFold:
     """Cross-validate the probes of every block: each row is predicted by the fold that did not train on it.
 
+    As many blocks are fitted at the same time as the linear algebra library may use threads, each in a single
+    thread: reductions over classes then run in parallel as well, and results do not depend on the number.
+
     Args:
-        features_BND: one design per block; any iterable, read one block at a time.
+        features_BND: one design per block; any iterable, read as far as there are threads.
         labels_N: class codes 0 .. K-1.
         folds_N: the fold 0 .. F-1 that holds each row out.
         inverse_regularization: scikit-learn's C, one or several.
         num_classes: K.
     """
-    is_held_FN = np.arange(folds_N.max() + 1)[:, None] == folds_N
-    predictions, iterations, converged = [], [], []
-    for features_ND in features_BND:
-        design = np.asarray(features_ND)
-        fit = fit_softmax(
-            design,
-            labels_N=labels_N,
-            is_train_FN=~is_held_FN,
-            inverse_regularization=inverse_regularization,
-            num_classes=num_classes,
-        )
-        predicted = np.empty((len(inverse_regularization), len(labels_N)), dtype=np.intp)
-        for fold, is_held in enumerate(is_held_FN):
-            for strength in range(len(inverse_regularization)):
-                logits = fit.logits(design[is_held], fold=fold, strength=strength)
-                predicted[strength, is_held] = logits.argmax(axis=1)
-        predictions.append(predicted)
-        iterations.append(fit.iterations)
-        converged.append(fit.converged)
-    return OutOfFold(np.stack(predictions), np.stack(iterations), np.stack(converged))
+    predict = partial(
+        _predict_block,
+        labels_N=labels_N,
+        is_held_FN=np.arange(folds_N.max() + 1)[:, None] == folds_N,
+        inverse_regularization=inverse_regularization,
+        num_classes=num_classes,
+    )
+    threads = max(
+        (entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "blas"), default=1
+    )
+    running: deque[Future[OutOfFold]] = deque()
+    done: list[OutOfFold] = []
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for features_ND in features_BND:
+            if len(running) == threads:
+                done.append(running.popleft().result())
+            running.append(pool.submit(predict, np.asarray(features_ND)))
+        done += [future.result() for future in running]
+    return OutOfFold(
+        np.stack([block.predictions for block in done]),
+        np.stack([block.iterations for block in done]),
+        np.stack([block.converged for block in done]),
+    )
+
+
+def _predict_block(
+    design_ND: npt.NDArray[Any],
+    *,
+    labels_N: Indices,
+    is_held_FN: Flags,
+    inverse_regularization: Sequence[float],
+    num_classes: int,
+) -> OutOfFold:
+    """One block's part of `predict_out_of_fold`, without the axis of blocks."""
+    fit = fit_softmax(
+        design_ND,
+        labels_N=labels_N,
+        is_train_FN=~is_held_FN,
+        inverse_regularization=inverse_regularization,
+        num_classes=num_classes,
+    )
+    predictions = np.empty((len(inverse_regularization), len(labels_N)), dtype=np.intp)
+    for fold, is_held in enumerate(is_held_FN):
+        for strength in range(len(inverse_regularization)):
+            logits = fit.logits(design_ND[is_held], fold=fold, strength=strength)
+            predictions[strength, is_held] = logits.argmax(axis=1)
+    return OutOfFold(predictions, fit.iterations, fit.converged)
