@@ -122,6 +122,7 @@ def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectC
     kept = np.arange(len(table), dtype=np.intp)
     if target == "plate":
         kept = _frequent(labels, least=config.num_folds, most=config.max_classes, seed=config.seed)
+    num_excluded = len(table) - len(kept)
     table, labels, plates = table.select(kept), labels[kept], plates[kept]
     groups = _perturbation_groups(table.frame) if wells == "all" else None
     if target in ("quadrant", "edge"):
@@ -140,7 +141,7 @@ def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectC
         folds=folds,
         folds_name=name,
         units=plates,
-        num_excluded=len(plates) - len(kept),
+        num_excluded=num_excluded,
     )
 
 
