@@ -74,15 +74,20 @@ def read_fixed_crops(
     model = settings.model
     shape = (len(chosen), model.num_channels, model.crop_size, model.crop_size)
     crops_NCHW = np.empty(shape, dtype=fields.dtype)
-    filled = 0
+    noise_NL = np.empty((len(chosen), model.num_tokens), dtype=np.float32)
     if len(chosen):
-        for batch in iterate_fields(
+        noise_NL[:] = mask_noise(chosen, seed=FIXED_SEED, epoch=0, num_tokens=model.num_tokens)
+        batches = iterate_fields(
             fields, crop_size=model.crop_size, batch_size=BATCH, layout="center", rows=rows[chosen]
-        ):
-            assert np.array_equal(batch.rows, rows[chosen][filled : filled + len(batch.rows)])
-            crops_NCHW[filled : filled + len(batch.rows)] = batch.crops_BCHW
-            filled += len(batch.rows)
-    noise_NL = mask_noise(chosen, seed=FIXED_SEED, epoch=0, num_tokens=model.num_tokens)
+        )
+        start = 0
+        for batch in batches:
+            end = start + len(batch.rows)
+            assert np.array_equal(batch.rows, rows[chosen][start:end]), (
+                "fields come in the order of the stores"
+            )
+            crops_NCHW[start:end] = batch.crops_BCHW
+            start = end
     return FixedCrops(torch.from_numpy(crops_NCHW), torch.from_numpy(noise_NL))
 
 

@@ -29,7 +29,6 @@ _PR_SET_PDEATHSIG = 1
 
 def main(job_file: Path) -> int:
     """Train as one rank of a job; returns the exit code."""
-    end_with_parent()
     outcome = job_file.parent / OUTCOME_FILE
     earlier = read_outcome(outcome)
     if earlier:
@@ -40,7 +39,7 @@ def main(job_file: Path) -> int:
         try:
             _train(PretrainConfig(**job["config"]), folder=Path(job["folder"]), preemption=preemption)
         except BaseException as error:
-            if preemption.is_requested or _is_lost_connection(error):
+            if preemption.is_requested or is_lost_connection(error):
                 return EXIT_RETRY
             if not isinstance(error, PhenoscaleError):
                 traceback.print_exc()
@@ -76,7 +75,7 @@ def _train(config: PretrainConfig, *, folder: Path, preemption: Preemption) -> N
         train_encoder(config, folder=folder, ranks=ranks, after_record=lambda: None, preemption=preemption)
 
 
-def _is_lost_connection(error: BaseException) -> bool:
+def is_lost_connection(error: BaseException) -> bool:
     """Say whether an error came from the link to another rank; gloo's are plain RuntimeErrors."""
     from torch.distributed import DistError
 
@@ -93,4 +92,5 @@ def _write_outcome(file: Path, *, code: int, message: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(Path(sys.argv[1])))

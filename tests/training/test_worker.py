@@ -1,0 +1,65 @@
+"""What a worker does besides training: end with its parent, and say why it failed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch.distributed
+
+from phenoscale.training.worker import OUTCOME_FILE, is_lost_connection, main, read_outcome
+
+CHILD = """
+import sys, time
+from phenoscale.training.worker import end_with_parent
+end_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+PARENT = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.ranks
+def test_worker_ends_when_its_parent_is_killed():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert is_running(worker)
+        os.kill(parent.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(worker)
+
+
+def test_restarted_worker_repeats_an_end_that_no_restart_mends(tmp_path):
+    outcome = {"exit_code": 2, "message": "the batch does not divide", "rank": 1}
+    (tmp_path / OUTCOME_FILE).write_text(json.dumps(outcome))
+    assert read_outcome(tmp_path / OUTCOME_FILE) == outcome
+    assert main(tmp_path / "job.json") == 2  # the job is not even read
+
+
+def test_no_outcome_is_empty(tmp_path):
+    assert read_outcome(tmp_path / OUTCOME_FILE) == {}
+
+
+def test_lost_connection_is_told_from_a_bug():
+    assert is_lost_connection(torch.distributed.DistNetworkError("reset"))
+    assert is_lost_connection(RuntimeError("[/pytorch/third_party/gloo/gloo/transport] Read error"))
+    assert not is_lost_connection(RuntimeError("shapes do not fit"))
