@@ -10,6 +10,8 @@ from phenoscale.config import Config, Runtime, location, runtime, setting
 from phenoscale.errors import UserError
 
 DEFAULT_NAME = "phenoscale-encoder"
+WhenRefused = Literal["fail", "record"]
+_WHEN_REFUSED = "fail: end with exit code 2; record: go on, so that a pipeline still writes its report"
 
 
 class Gate(Config):
@@ -70,7 +72,7 @@ def default_gates() -> tuple[Gate, ...]:
             name="corrected recall beats the untrained encoder",
             benchmark="recall",
             metric="recall",
-            where={"step": "final"},
+            where={"step": "final", "lower": 0.05, "upper": 0.95},
             above_untrained=True,
             if_absent="pass",
         ),
@@ -78,7 +80,7 @@ def default_gates() -> tuple[Gate, ...]:
             name="corrected recall holds the champion's",
             benchmark="recall",
             metric="recall",
-            where={"step": "final"},
+            where={"step": "final", "lower": 0.05, "upper": 0.95},
             not_below_champion_by=0.02,
             if_absent="pass",
         ),
@@ -98,6 +100,7 @@ class RegisterConfig(Config):
     name: str = setting(DEFAULT_NAME, min_length=1, help="registered model")
     label: str = setting("trained", help="what the rows call this encoder where they do not give its digest")
     untrained: str = setting("untrained", help="what the rows call the untrained encoder")
+    when_refused: WhenRefused = setting("fail", help=_WHEN_REFUSED)
     runtime: Runtime = Runtime()
 
 
@@ -107,9 +110,7 @@ class PromoteConfig(Config):
     candidate: str = location("", help="output folder of `register`; empty: the alias `candidate`")
     name: str = setting(DEFAULT_NAME, min_length=1, help="registered model, if no candidate folder is given")
     gates: tuple[Gate, ...] = setting(default_factory=default_gates, help="conditions that must all hold")
-    when_refused: Literal["fail", "record"] = setting(
-        "fail", help="fail: end with exit code 2; record: go on, so that a pipeline still writes its report"
-    )
+    when_refused: WhenRefused = setting("fail", help=_WHEN_REFUSED)
     by: str = runtime("", help="who promotes; empty: the user of this process")
     runtime: Runtime = Runtime()
 

@@ -55,7 +55,7 @@ def evaluate_gates(
 
 
 def check_null(evidence: Evidence) -> GateResult:
-    """Whether the encoder knows more than nothing; the row with the most pairs (or the chosen probe) decides."""
+    """Whether the encoder knows more than nothing: by the row with the most pairs, or the chosen probe."""
     recall = matching(evidence.rows, gate=_RECALL, encoders=evidence.names)
     if recall:
         return _recall_above_null(max(recall, key=lambda row: (_is_main(row, recall), row.n)), evidence)
@@ -85,7 +85,7 @@ def _recall_above_null(row: Row, evidence: Evidence) -> GateResult:
         "null check",
         passed=low is not None and low > bar,
         value=low,
-        asked=f"lower end of corrected recall of {row.source or 'known relationships'} above the null's {bar:.4f}",
+        asked=f"lower end of corrected recall of {row.source or 'known pairs'} above the null's {bar:.4f}",
         note="" if low is not None and low > bar else "no better than relabelled perturbations",
     )
 

@@ -12,8 +12,14 @@ from typing import Any
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
 from phenoscale.registry.config import PromoteConfig, RollbackConfig
-from phenoscale.registry.gates import check_null, evaluate_gates
-from phenoscale.registry.records import PROMOTION_FILE, Promotion, Rollback, read_registered
+from phenoscale.registry.gates import GateResult, check_null, evaluate_gates
+from phenoscale.registry.records import (
+    PROMOTION_FILE,
+    Promotion,
+    RegisteredVersion,
+    Rollback,
+    read_registered,
+)
 from phenoscale.registry.registration import evidence_of
 from phenoscale.registry.store import CANDIDATE, CHAMPION, Registry, Version, describe
 from phenoscale.storage import write_atomic
@@ -34,10 +40,15 @@ def promote(folder: Path, *, config: PromoteConfig) -> Mapping[str, Any]:
         UserError: no candidate, or failed gates.
     """
     registry = Registry(config.runtime)
-    candidate = _candidate(registry, config)
-    champion = registry.find_by_alias(candidate.name, alias=CHAMPION)
-    decided = _decide(registry, candidate, champion=champion, config=config)
-    _keep(registry, candidate, champion=champion, decided=decided)
+    refused = _refused_candidate(config)
+    if refused is not None:
+        champion = registry.find_by_alias(refused.name, alias=CHAMPION)
+        decided = _decide_refused(refused, champion=champion, config=config)
+    else:
+        candidate = _candidate(registry, config)
+        champion = registry.find_by_alias(candidate.name, alias=CHAMPION)
+        decided = _decide(registry, candidate, champion=champion, config=config)
+        _keep(registry, candidate, champion=champion, decided=decided)
     if decided.decision == REFUSED and config.when_refused == "fail":
         raise UserError(refusal(decided))
     if decided.decision == REFUSED:
@@ -54,21 +65,26 @@ def promote(folder: Path, *, config: PromoteConfig) -> Mapping[str, Any]:
 
 
 def is_promoted(folder: Path, *, config: PromoteConfig) -> bool:
-    """Whether the version that a folder tells of is the candidate in question and still the champion."""
+    """Whether a folder's decision is about the candidate in question and the champion is still the same."""
     recorded = json.loads((folder / PROMOTION_FILE).read_text(encoding="utf-8"))
     registry = Registry(config.runtime)
-    candidate = _candidate(registry, config)
-    champion = registry.find_by_alias(candidate.name, alias=CHAMPION)
-    if champion is None or recorded["decision"] == REFUSED:
+    champion = registry.find_by_alias(str(recorded["name"]), alias=CHAMPION)
+    standing = "" if champion is None else champion.version
+    if recorded["decision"] != REFUSED and standing != recorded["version"]:
         return False
-    return bool(candidate.version == recorded["version"] == champion.version)
+    if recorded["decision"] == REFUSED and standing != recorded["champion_compared"]:
+        return False
+    return _refused_candidate(config) is not None or (
+        bool(_candidate(registry, config).version == recorded["version"])
+    )
 
 
 def refusal(decided: Promotion) -> str:
     """The message for a candidate that does not become champion."""
+    what = f"version {decided.version}" if decided.version else "the candidate"
     failed = "".join(f"\n  - {gate.sentence()}" for gate in decided.failed)
     return (
-        f"version {decided.version} of {decided.name} is not promoted: {len(decided.failed)} of "
+        f"{what} of {decided.name} is not promoted: {len(decided.failed)} of "
         f"{len(decided.gates)} gates fail:{failed}\nimprove the encoder, or change the written gates; "
         "the evidence is kept with the version"
     )
@@ -126,6 +142,30 @@ def _candidate(registry: Registry, config: PromoteConfig) -> Version:
     if found is None:
         raise UserError(f"{config.name} has no candidate at {registry.address}; register an encoder first")
     return found
+
+
+def _refused_candidate(config: PromoteConfig) -> RegisteredVersion | None:
+    """The record of a candidate that `register` refused and went on."""
+    recorded = read_registered(config.candidate) if config.candidate else None
+    return recorded if recorded is not None and recorded.refusal else None
+
+
+def _decide_refused(
+    refused: RegisteredVersion, *, champion: Version | None, config: PromoteConfig
+) -> Promotion:
+    gate = GateResult(
+        "registration", passed=False, value=None, asked="a registered encoder", note=refused.refusal
+    )
+    return Promotion(
+        name=refused.name,
+        version="",
+        encoder_digest=refused.encoder_digest,
+        decision=REFUSED,
+        gates=(gate,),
+        champion_compared="" if champion is None else champion.version,
+        by=config.by or _user(),
+        at=_now(),
+    )
 
 
 def _decide(

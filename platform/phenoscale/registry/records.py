@@ -21,13 +21,14 @@ class RegisteredVersion:
 
     Attributes:
         name: the registered model.
-        version: its version.
+        version: its version, "" when the encoder was refused.
         encoder_digest: digest of config and weights.
-        uri: `models:/<name>/<version>`.
+        uri: `models:/<name>/<version>`, "" when it was refused.
         label: what the rows call the encoder.
         untrained: what the rows call the untrained encoder.
         null_check: the evidence that it knows more than nothing.
         metrics: its headline numbers.
+        refusal: why it was not registered, "" when it was.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RegisteredVersion:
     untrained: str
     null_check: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

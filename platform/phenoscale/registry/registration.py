@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phenoscale.errors import UserError
+from phenoscale.logs import get_logger
 from phenoscale.registry.checks import Origin, require_lineage, require_trained
 from phenoscale.registry.config import RegisterConfig
 from phenoscale.registry.evidence import Evidence, gather_rows, probe_beside
@@ -24,6 +25,8 @@ from phenoscale.schema.rows import Row, rows_to_json
 from phenoscale.stages.commit import LINEAGE
 from phenoscale.storage import write_atomic
 
+logger = get_logger(__name__)
+
 ROWS_FILE = "rows.json"
 LINEAGE_FILE = "lineage.json"
 
@@ -38,12 +41,17 @@ def register(folder: Path, *, config: RegisterConfig, encoder: Path) -> Mapping[
         UserError: what the checks refuse.
     """
     described = read_encoder_config(encoder)
-    require_trained(described, source=encoder)
-    origin = require_lineage(encoder)
     digest = encoder_digest(encoder)
     rows = gather_rows([config.benchmark, config.probe or probe_beside(encoder)])
     evidence = Evidence(rows, names=(config.label, digest), untrained=config.untrained)
-    null_check = require_null_check(evidence)
+    try:
+        require_trained(described, source=encoder)
+        origin = require_lineage(encoder)
+        null_check = require_null_check(evidence)
+    except UserError as refusal:
+        if config.when_refused == "fail":
+            raise
+        return _record_refusal(folder, str(refusal), config=config, digest=digest)
     registry = Registry(config.runtime)
     found = registry.find_by_digest(config.name, encoder_digest=digest)
     metrics = headline_metrics(rows, names=evidence.names)
@@ -83,9 +91,28 @@ def register(folder: Path, *, config: RegisterConfig, encoder: Path) -> Mapping[
     }
 
 
+def _record_refusal(folder: Path, refusal: str, *, config: RegisterConfig, digest: str) -> Mapping[str, Any]:
+    """Leave the reason where `promote` and the report find it; the registry stays as it is."""
+    logger.warning("the encoder is not registered: %s", refusal)
+    registered = RegisteredVersion(
+        name=config.name,
+        version="",
+        encoder_digest=digest,
+        uri="",
+        label=config.label,
+        untrained=config.untrained,
+        null_check="",
+        refusal=refusal,
+    )
+    write_atomic(folder / REGISTERED_FILE, registered_to_json(registered).encode())
+    return {"name": config.name, "version": "", "encoder_digest": digest, "refusal": refusal}
+
+
 def is_registered(folder: Path, *, config: RegisterConfig) -> bool:
     """Whether the registry still has what a folder says, with the alias `candidate` on it."""
     recorded = read_registered(folder)
+    if recorded.refusal:
+        return True
     registry = Registry(config.runtime)
     found = registry.find_by_digest(config.name, encoder_digest=recorded.encoder_digest)
     return found is not None and found.version == recorded.version and CANDIDATE in found.aliases

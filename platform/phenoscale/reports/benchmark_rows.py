@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from phenoscale.reports.figures.palette import in_order
 from phenoscale.schema.rows import Row
 
 BEFORE, FINAL, ORACLE = "0_none", "final", "oracle"
+_STEPS = {
+    "center_scale": "center-scale",
+    "pca": "PCA",
+    "tvn": "TVN",
+    "arm_correction": "arm correction",
+    "final": "corrected",
+}
 _STRATA = ("cell_type", "timepoint_h")
 
 
@@ -34,8 +42,8 @@ class RecallTable:
 
     @property
     def encoders(self) -> list[str]:
-        """The encoders in the order of the rows, the oracle left out."""
-        return [name for name in dict.fromkeys(row.encoder for row in self.rows) if name != ORACLE]
+        """The encoders, the trained one first and the oracle left out."""
+        return in_order(row.encoder for row in self.rows if row.encoder != ORACLE)
 
     @property
     def steps(self) -> list[str]:
@@ -64,7 +72,12 @@ def step_label(step: str) -> str:
     number, _, name = step.partition("_")
     if step == BEFORE:
         return "no correction"
-    return name.replace("_", " ") if number.isdigit() else step
+    return _STEPS.get(name, name.replace("_", " ")) if number.isdigit() else _STEPS.get(step, step)
+
+
+def source_label(source: str) -> str:
+    """An annotation source as it is written in a sentence."""
+    return {"pairs": "planted pairs"}.get(source, source)
 
 
 def recall_tables(rows: Sequence[Row]) -> list[RecallTable]:

@@ -65,8 +65,9 @@ def card(label: str, value: str, *, note: Content = None, tone: str = "") -> Mar
 
 
 def cards(items: Sequence[Markup]) -> Markup:
-    """Headline numbers side by side."""
-    return tag("div", *items, class_="cards")
+    """Headline numbers side by side, in rows of equal length where that is possible."""
+    columns = 3 if len(items) in (3, 5, 6, 9) else min(max(len(items), 2), 4)
+    return tag("div", *items, class_="cards", style=f"--columns:{columns}")
 
 
 def figure(content: Markup, *, caption: Content, wide: bool = False) -> Markup:
@@ -131,6 +132,11 @@ def number(value: float | None, *, digits: int = 3) -> str:
     if value is None:
         return "—"
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
+
+
+def percent(share: float, *, digits: int = 0) -> str:
+    """A share of one as per cent, on one line."""
+    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def interval(low: float | None, high: float | None, *, digits: int = 3) -> str:

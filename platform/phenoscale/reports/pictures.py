@@ -18,7 +18,7 @@ from phenoscale.reports.figures.palette import stain_color
 from phenoscale.reports.markup import Markup, join, tag
 
 SHOWN_PX: Final = 192
-_GAMMA: Final = 0.85
+_GAMMA: Final = 1.0
 _JPEG_QUALITY: Final = 88
 _HIDDEN: Final = (0.10, 0.115, 0.14)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phenoscale.reports.figures.palette import in_order
 from phenoscale.schema.rows import Row
 
 BENCHMARK = "probe"
@@ -109,7 +110,7 @@ def _task(task: str, rows: Sequence[Row], *, strength: float, chosen: dict[str, 
                 ),
                 chosen_block=chosen.get(encoder),
             )
-            for encoder in dict.fromkeys(row.encoder for row in found)
+            for encoder in in_order(row.encoder for row in found)
         ]
     chance = next((row.value for row in rows if row.settings.get("features") == "chance"), None)
     confounds = next((row for row in here if row.settings.get("features") == "confounds"), None)

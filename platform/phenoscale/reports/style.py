@@ -41,7 +41,7 @@ nav.toc a:hover, nav.toc a.here { color: var(--ink); border-left-color: var(--ac
 nav.toc a.empty { color: var(--faint); }
 section { margin-bottom: 3.4rem; }
 section > h2 { padding-bottom: .1rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); gap: .9rem;
+.cards { display: grid; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: .9rem;
   margin: 1.1rem 0 1.4rem; }
 .card { border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1.05rem 1rem;
   background: var(--paper); }
@@ -58,7 +58,7 @@ section > h2 { padding-bottom: .1rem; }
 figure { margin: 1.3rem 0 1.7rem; }
 .plate { border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1rem; background: var(--paper);
   overflow-x: auto; }
-.plate > svg { display: block; width: 100%; height: auto; max-width: 860px; margin: 0 auto; }
+.plate > svg { display: block; width: 100%; height: auto; max-width: 860px; min-width: 560px; margin: 0 auto; }
 figcaption { color: var(--muted); font-size: .9rem; line-height: 1.55; margin-top: .6rem; max-width: 78ch; }
 figcaption b { color: var(--ink); font-weight: 600; }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem 1.6rem;
@@ -114,6 +114,16 @@ table.sortable th[aria-sort="descending"]::after { content: " \\2193"; }
 .explain { margin: .6rem 0 1.2rem; font-size: .92rem; }
 .explain summary { cursor: pointer; color: var(--accent); width: fit-content; }
 .explain p { color: var(--muted); margin: .5rem 0 .5rem 1rem; }
+.compact table, .compact code { font-size: .8rem; }
+.compact code { white-space: nowrap; }
+.times { display: grid; grid-template-columns: max-content 1fr; gap: .28rem .9rem; align-items: center;
+  font-size: .86rem; }
+.times .bar { display: flex; align-items: center; gap: .6rem; color: var(--muted); white-space: nowrap; }
+.times .bar i { display: block; height: .85rem; border-radius: 3px; background: #a9cdec; min-width: 2px; }
+.square { max-width: 720px; margin: 0 auto; }
+.neighbors td:nth-child(-n+2), #rows td { white-space: nowrap; }
+#rows td.setting { white-space: normal; min-width: 26rem; color: var(--muted); }
+#rows code { overflow-wrap: normal; }
 .neighbor { display: inline-block; margin: 0 .35rem .15rem 0; white-space: nowrap; }
 .neighbor.same { color: var(--good); font-weight: 600; }
 .neighbor small { color: var(--faint); font-weight: 400; }
@@ -123,12 +133,14 @@ footer { grid-column: 1 / -1; border-top: 1px solid var(--line); color: var(--fa
   .page { grid-template-columns: minmax(0, 1fr); padding: 0 1.2rem 3rem; }
   nav.toc { position: static; columns: 2; margin-bottom: 2rem; }
   nav.toc strong { column-span: all; }
+  .cards { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); }
   h1 { font-size: 1.7rem; }
 }
 @media print {
   body { font-size: 10.5pt; }
   .page { display: block; max-width: none; padding: 0; }
   nav.toc, .filter, .modebar { display: none; }
+  section#rows { display: none; }
   section, figure, .card, .triptych { break-inside: avoid; }
   section { break-inside: auto; margin-bottom: 1.6rem; }
   h2, h3 { break-after: avoid; }

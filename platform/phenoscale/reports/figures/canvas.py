@@ -30,7 +30,7 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "grid.color": LINE,
     "grid.linewidth": 0.8,
@@ -104,6 +104,6 @@ def direct_label(axes: Axes, point: tuple[float, float], *, text: str, color: st
         va="center",
         color=color,
         fontsize=9,
-        fontweight="semibold",
+        fontweight="bold",
         annotation_clip=False,
     )

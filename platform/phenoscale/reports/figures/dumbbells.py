@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from phenoscale.reports.figures.canvas import drawing
 from phenoscale.reports.figures.palette import INK, MUTED, PAPER, encoder_color, encoder_label
 from phenoscale.reports.markup import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ def draw_changes(changes: Sequence[Change], *, x_label: str, name: str, alt: str
     rows = max(sum(change.panel == panel for change in changes) for panel in panels)
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    height = lines * (0.34 * rows + 0.75) + 0.35
+    height = lines * (0.32 * rows + 0.95) + 0.3
     with drawing(width=8.6, height=height, name=name, alt=alt) as shown:
         for index, panel in enumerate(panels):
             axes = shown.figure.add_subplot(lines, columns, index + 1)
@@ -52,9 +56,24 @@ def draw_changes(changes: Sequence[Change], *, x_label: str, name: str, alt: str
             axes.set_yticks(range(len(own)), labels if is_left else [""] * len(own))
             axes.set_ylim(-0.6, len(own) - 0.4)
             highest = max(max(change.before, change.after, change.chance or 0.0) for change in own)
-            axes.set_xlim(0, min(1.0, 1.15 * highest + 0.05))
-            axes.set_title(panel, color=INK)
+            axes.set_xlim(0, min(1.06, 1.15 * highest + 0.05))
+            _write_title(axes, panel)
             axes.grid(visible=False, axis="y")
             axes.spines["left"].set_visible(False)
         shown.figure.supxlabel(x_label, fontsize=9.5, color=INK)
     return shown.svg
+
+
+def _write_title(axes: Axes, panel: str) -> None:
+    """What is read, and smaller what it is read from."""
+    title, _, source = panel.partition("\n")
+    axes.set_title(title + ("\n" if source else ""), color=INK)
+    axes.annotate(
+        source,
+        (0, 1),
+        xytext=(0, 5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=8.5,
+        color=MUTED,
+    )

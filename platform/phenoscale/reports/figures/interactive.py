@@ -5,6 +5,7 @@ Shapes: N perturbations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phenoscale.reports.figures.palette import INK, LINE, MUTED, UNGROUPED, group_style
-from phenoscale.reports.markup import Markup
+from phenoscale.reports.markup import Markup, tag
 
 UNGROUPED_NAME: Final = "no group"
 _LAYOUT: Final[dict[str, Any]] = {
@@ -22,7 +23,7 @@ _LAYOUT: Final[dict[str, Any]] = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": LINE, "font": {"color": INK, "size": 12}},
 }
-_CONFIG: Final = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+_CONFIG: Final = {"displayModeBar": False, "responsive": True}
 # Blue for opposite, white for unrelated, red for alike: readable with any color vision.
 _COSINE_COLORS: Final = [
     [0.0, "#2166ac"],
@@ -54,7 +55,7 @@ def draw_map(points: MapPoints) -> Markup:
     """Draw the points, one legend entry per group, with buttons that switch between layouts."""
     import plotly.graph_objects as go
 
-    groups = sorted({group for group in points.groups if group})
+    groups = sorted({group for group in points.groups if group}, key=natural)
     first = next(iter(points.layouts.values()))
     members = {group: [i for i, own in enumerate(points.groups) if own == group] for group in ("", *groups)}
     members = {group: rows for group, rows in members.items() if rows}
@@ -161,7 +162,7 @@ def draw_heatmap(
         xaxis={**axis, "constrain": "domain"},
         yaxis={**axis, "autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
     )
-    return _fragment(fig, name="map-heatmap")
+    return tag("div", _fragment(fig, name="map-heatmap"), class_="square")
 
 
 def plotly_script() -> Markup:
@@ -175,6 +176,11 @@ def _fragment(fig: Any, *, name: str) -> Markup:
     fig.update_layout(template="none")
     html: str = fig.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_CONFIG)
     return Markup(html)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sorts `module 2` before `module 10`."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _short(values: npt.NDArray[np.float64]) -> list[float]:

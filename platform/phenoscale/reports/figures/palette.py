@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 INK: Final = "#1b2733"
@@ -53,6 +54,13 @@ _STAIN_ORDER: Final = ("dna", "er", "agp", "mito", "rna", "actin")
 def encoder_color(name: str, *, position: int = 0) -> str:
     """The color of an encoder, by its name; unknown ones take turns."""
     return ENCODERS.get(name, _OTHERS[position % len(_OTHERS)])
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of encoders, each once: the trained one first, then its baselines, then others as they come."""
+    known = list(ENCODERS)
+    unique = list(dict.fromkeys(names))
+    return sorted(unique, key=lambda name: known.index(name) if name in known else len(known))
 
 
 def encoder_label(name: str) -> str:

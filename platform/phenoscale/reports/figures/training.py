@@ -70,13 +70,13 @@ def _draw_loss(axes: Axes, *, loss: Curve, validation: Curve) -> None:
 
 
 def smoothed(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    """An exponential moving average over about a twentieth of the course, unbiased at its start."""
-    weight = 1.0 - 1.0 / max(len(values) / 20, 1.0)
-    total, norm, out = 0.0, 0.0, np.empty(len(values))
-    for index, value in enumerate(values):
-        total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
-        out[index] = total / norm
-    return out
+    """A centered moving average over a fifteenth of the course; the window shrinks at both ends."""
+    reach = len(values) // 30
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    near = np.minimum(reach, np.minimum(index, len(values) - 1 - index))
+    smooth: npt.NDArray[np.float64] = (sums[index + near + 1] - sums[index - near]) / (2 * near + 1)
+    return smooth
 
 
 def _thin(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -16,12 +16,12 @@ _HEADER = (
     "source",
     "metric",
     "encoder",
-    "map",
     "value",
     "95 % interval",
+    "setting",
     "n",
     "excluded",
-    "setting",
+    "map",
 )
 _NUMERIC = ("value", "n", "excluded")
 
@@ -66,12 +66,12 @@ def _cells(row: Row) -> list[Content]:
         tag("td", row.source),
         tag("td", row.metric),
         tag("td", _short(row.encoder)),
-        tag("td", _short(row.map)),
         tag("td", number(row.value), class_="number"),
         tag("td", interval(row.low, row.high)),
+        tag("td", tag("small", settings), class_="setting"),
         tag("td", f"{row.n:,}", class_="number"),
         tag("td", f"{row.excluded:,}", class_="number"),
-        tag("td", tag("small", settings)),
+        tag("td", _short(row.map)),
     ]
 
 

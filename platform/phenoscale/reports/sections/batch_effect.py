@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, skipped, step_of
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
-from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.markup import Content, Markup, explain, figure, interval, join, number, table, tag
 from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
@@ -16,11 +16,11 @@ _TARGETS = ("plate", "experiment", "quadrant", "edge", "arm")
 _TITLES = {
     "plate": "plate",
     "experiment": "experiment",
-    "quadrant": "quadrant of the plate",
-    "edge": "edge of the plate",
-    "arm": "chromosome arm of a gene",
+    "quadrant": "quadrant of plate",
+    "edge": "edge of plate",
+    "arm": "chromosome arm",
 }
-_WELLS = {"negative_controls": "negative controls", "all": "all wells", "map": "map"}
+_WELLS = {"negative_controls": "negative controls", "all": "all wells", "map": "the map of genes"}
 
 
 def batch_effect_section(material: Material) -> Section:
@@ -42,10 +42,8 @@ def _body(rows: Sequence[Row]) -> Markup:
         [
             tag("b", "How well a nuisance can be read from the embeddings. "),
             "Balanced accuracy of a linear classifier; open points are before correction, full points after, "
-            "the "
-            "dashed line is chance. Points that move left to the line are good: what is gone from the "
-            "embeddings "
-            "cannot pass for biology.",
+            "the dashed line is chance. Points that move left to the line are good: what is gone from the "
+            "embeddings cannot pass for biology. Below the line, too, nothing is left to read.",
         ]
     )
     drawn = draw_changes(
@@ -60,13 +58,13 @@ def _body(rows: Sequence[Row]) -> Markup:
 def _changes(rows: Sequence[Row]) -> list[Change]:
     found = []
     for target, wells in _panels(rows):
-        for encoder in dict.fromkeys(row.encoder for row in rows):
+        for encoder in in_order(row.encoder for row in rows):
             before = _find(rows, (target, wells), encoder=encoder, step=BEFORE)
             after = _find(rows, (target, wells), encoder=encoder, step=FINAL)
             if before is None or after is None or before.value is None or after.value is None:
                 continue
             chance = after.settings.get("chance")
-            panel = _TITLES.get(target, target) + ("" if wells == "map" else f", {_WELLS.get(wells, wells)}")
+            panel = f"{_TITLES.get(target, target)}\nfrom {_WELLS.get(wells, wells)}"
             found.append(Change(panel, encoder, before=before.value, after=after.value, chance=chance))
     return found
 
@@ -94,7 +92,7 @@ def _find(rows: Sequence[Row], panel: tuple[str, str], *, encoder: str, step: st
 def _table(rows: Sequence[Row]) -> Markup:
     cells: list[list[Content]] = []
     for target, wells in _panels(rows):
-        for encoder in dict.fromkeys(row.encoder for row in rows):
+        for encoder in in_order(row.encoder for row in rows):
             before = _find(rows, (target, wells), encoder=encoder, step=BEFORE)
             after = _find(rows, (target, wells), encoder=encoder, step=FINAL)
             if before is None and after is None:

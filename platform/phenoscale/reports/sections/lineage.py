@@ -30,7 +30,15 @@ def lineage_section(material: Material) -> Section:
                 "means that its output was read. Arrows that a longer way already implies are left out.",
             ]
         )
-        body = join([figure(draw_graph(ancestry), caption=caption), _table(ancestry)])
+        body = join(
+            [
+                figure(draw_graph(ancestry), caption=caption),
+                tag("h3", "Where the time went"),
+                _times(ancestry),
+                tag("h3", "Every stage"),
+                tag("div", _table(ancestry), class_="compact"),
+            ]
+        )
     return Section(
         name="lineage",
         title="Lineage",
@@ -134,6 +142,19 @@ def _box(node: Ancestor, place: tuple[float, float], *, key: str) -> Markup:
         ),
         tag("text", note, x=f"{x + 12:.1f}", y=f"{y + 36:.1f}", font_size="11", fill="#5b6b7c"),
     )
+
+
+def _times(ancestry: Ancestry) -> Markup:
+    """Seconds of each stage as bars."""
+    longest = max(max(node.seconds for node in ancestry.stages.values()), 1e-9)
+    cells = []
+    for node in ancestry.stages.values():
+        bar = tag("i", style=f"width:{85 * node.seconds / longest:.2f}%")
+        cells += [
+            tag("div", node.label.replace("_", " ")),
+            tag("div", bar, duration(node.seconds), class_="bar"),
+        ]
+    return tag("div", *cells, class_="times")
 
 
 def _table(ancestry: Ancestry) -> Markup:

@@ -18,7 +18,7 @@ from phenoscale.reports.map_view import (
     same_group_share,
     view_map,
 )
-from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, plural, table, tag
+from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, percent, plural, table, tag
 from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 
@@ -57,9 +57,9 @@ def _describe(view: MapView, *, name: str, steps: list[str], column: str) -> str
     if not count or math.isnan(share):
         return text
     return text + (
-        f"Of {plural(count, 'perturbation')} with a known {column}, {100 * share:.0f} % have a nearest "
+        f"Of {plural(count, 'perturbation')} with a known {column}, {percent(share)} have a nearest "
         "neighbor "
-        f"of the same {column}; a random neighbor would share it in {100 * chance:.0f} %."
+        f"of the same {column}; a random neighbor would share it in {percent(chance)}."
     )
 
 
@@ -74,10 +74,9 @@ def _overview(view: MapView, config: ReportConfig) -> Markup:
     caption = join(
         [
             tag("b", "Map overview. "),
-            "Hover for names; click a legend entry to hide it, double-click to see it alone. t-SNE keeps "
-            "neighbors "
-            "together but its distances between clusters mean nothing; PCA is linear and shows only the two "
-            "strongest directions.",
+            "Hover for names; click a legend entry to hide it, double-click to see it alone; drag to zoom, "
+            "double-click to zoom out. t-SNE keeps neighbors together, but its distances between clusters "
+            "mean nothing; PCA is linear and shows only the two strongest directions.",
         ]
     )
     return figure(draw_map(points), caption=caption, wide=True)
@@ -112,12 +111,8 @@ def _neighbors(view: MapView, config: ReportConfig) -> Markup | None:
         f"Nearest neighbors by cosine of the strongest perturbation of each {config.group_column}. "
         f"Green neighbors share the {config.group_column} of the query."
     )
-    return join(
-        [
-            tag("h3", "Nearest neighbors"),
-            table(["query", config.group_column, legend], rows, kind="neighbors"),
-        ]
-    )
+    header = ["query", config.group_column, "nearest neighbors, with their cosine"]
+    return join([tag("h3", "Nearest neighbors"), paragraph(legend), table(header, rows, kind="neighbors")])
 
 
 def _listed(view: MapView, entry: Neighbors) -> Markup:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from phenoscale.reports.benchmark_rows import BEFORE, FINAL, ORACLE, RecallTable, headline_recall
+from phenoscale.reports.benchmark_rows import (
+    BEFORE,
+    FINAL,
+    ORACLE,
+    RecallTable,
+    headline_recall,
+    source_label,
+)
 from phenoscale.reports.figures.palette import encoder_label
 from phenoscale.reports.markup import (
     Markup,
@@ -15,6 +23,7 @@ from phenoscale.reports.markup import (
     join,
     missing,
     paragraph,
+    percent,
     plural,
     tag,
 )
@@ -60,24 +69,24 @@ def _in_words(recall: RecallTable, material: Material) -> Markup | None:
     if trained is None or trained.value is None:
         return None
     text = (
-        f"After correction the trained encoder's map recalls {100 * trained.value:.0f} % of the known "
+        f"After correction the trained encoder's map recalls {percent(trained.value)} of the known "
         "relationships "
-        f"of {recall.source}, {_times(trained.value, recall.chance)} what chance gives"
+        f"({source_label(recall.source)}), {_times(trained.value, recall.chance)} what chance gives"
     )
     others = []
     for name in recall.encoders:
         row = recall.find(name, step=FINAL)
         if name != TRAINED and row is not None and row.value is not None:
-            others.append(f"{encoder_label(name)} {100 * row.value:.0f} %")
+            others.append(f"{encoder_label(name)} {percent(row.value)}")
     oracle = recall.find(ORACLE, step=FINAL)
     if oracle is not None and oracle.value is not None:
-        others.append(f"planted truth {100 * oracle.value:.0f} %")
+        others.append(f"planted truth {percent(oracle.value)}")
     text += f" ({', '.join(others)})." if others else "."
     before = recall.find(TRAINED, step=BEFORE)
     if before is not None and before.value is not None:
         change = trained.value - before.value
         word = "raised" if change > 0 else "lowered"
-        text += f" Correction {word} it from {100 * before.value:.0f} %."
+        text += f" Correction {word} it from {percent(before.value)}."
     return paragraph(text)
 
 
@@ -94,9 +103,9 @@ def _recall_cards(recall: RecallTable) -> list[Markup]:
         notes = [f"95 % interval {interval(row.low, row.high, digits=2)}"] if row.low is not None else []
         found.append(
             card(
-                f"recall of {recall.source}, corrected",
-                f"{100 * row.value:.1f} %",
-                note="; ".join([*notes, f"chance {100 * recall.chance:.0f} %"]),
+                f"recall of {source_label(recall.source)}, corrected",
+                percent(row.value, digits=1),
+                note="; ".join([*notes, f"chance {percent(recall.chance)}"]),
                 tone="lead-card",
             )
         )
@@ -107,7 +116,7 @@ def _recall_cards(recall: RecallTable) -> list[Markup]:
             card(
                 "gain over the untrained encoder",
                 f"{gain:+.1f} points",
-                note=f"untrained {100 * untrained.value:.1f} %",
+                note=f"untrained {percent(untrained.value, digits=1)}",
             )
         )
     return found
@@ -120,7 +129,7 @@ def _probe_cards(material: Material) -> list[Markup]:
     untrained = choosing_row(material.probe_rows, encoder=UNTRAINED)
     notes = [f"block {row.settings.get('block')} of the encoder"]
     if untrained is not None and untrained.value is not None:
-        notes.append(f"untrained {100 * untrained.value:.1f} %")
+        notes.append(f"untrained {percent(untrained.value, digits=1)}")
     confounds = next(
         (
             other
@@ -132,8 +141,8 @@ def _probe_cards(material: Material) -> list[Markup]:
         None,
     )
     if confounds is not None and confounds.value is not None:
-        notes.append(f"confounds alone {100 * confounds.value:.1f} %")
-    return [card(f"probe accuracy, {row.source}", f"{100 * row.value:.1f} %", note="; ".join(notes))]
+        notes.append(f"confounds alone {percent(confounds.value, digits=1)}")
+    return [card(f"probe accuracy, {row.source}", percent(row.value, digits=1), note="; ".join(notes))]
 
 
 def _moa_cards(rows: Sequence[Row]) -> list[Markup]:
@@ -141,7 +150,7 @@ def _moa_cards(rows: Sequence[Row]) -> list[Markup]:
         is_headline = row.metric == "nsc_accuracy" and row.settings.get("step") == FINAL
         if is_headline and row.encoder == TRAINED and row.value is not None:
             note = f"nearest treatment of another compound, {plural(row.n, 'treatment')}"
-            return [card("mechanism of action", f"{100 * row.value:.1f} %", note=note)]
+            return [card("mechanism of action", percent(row.value, digits=1), note=note)]
     return []
 
 
@@ -167,7 +176,7 @@ def _registry_cards(material: Material) -> list[Markup]:
         name = {"promoted": "champion", "already champion": "champion"}.get(decision, decision)
         return [
             card(
-                f"{promoted.get('name')} version {promoted.get('version')}",
+                f"{promoted.get('name')} {_version(promoted)}",
                 name,
                 note=f"{held} of {len(gates)} gates hold",
                 tone="bad" if decision == "refused" else "good",
@@ -177,11 +186,16 @@ def _registry_cards(material: Material) -> list[Markup]:
         return [
             card(
                 str(registered.get("name")),
-                f"version {registered.get('version')}",
+                _version(registered),
                 note="registered as candidate",
             )
         ]
     return []
+
+
+def _version(record: Mapping[str, Any]) -> str:
+    number = record.get("version")
+    return f"version {number}" if number else "candidate"
 
 
 def _time_cards(material: Material) -> list[Markup]:

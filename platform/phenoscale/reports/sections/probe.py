@@ -28,7 +28,9 @@ _FEATURES = {"embedding": "embedding alone", "embedding+confounds": "embedding a
 def probe_section(material: Material) -> Section:
     """Accuracy against block for every task, and the numbers as a table."""
     tasks = probe_tasks(material.probe_rows)
-    body = join([_about(), *(_task(task, index) for index, task in enumerate(tasks))]) if tasks else None
+    body = (
+        join([_about(), *(_shown(task, index, tasks) for index, task in enumerate(tasks))]) if tasks else None
+    )
     return Section(
         name="probes",
         title="Linear probes",
@@ -56,6 +58,14 @@ def _about() -> Markup:
     )
 
 
+def _shown(task: ProbeTaskRows, index: int, tasks: list[ProbeTaskRows]) -> Markup:
+    """A task in full at its first strength; at further ones on demand."""
+    is_first = all(other.task != task.task for other in tasks[:index])
+    content = _task(task, index)
+    name = task.task.replace("_", " ")
+    return content if is_first else explain(f"The same for {name} at C = {task.strength:g}", content)
+
+
 def _task(task: ProbeTaskRows, index: int) -> Markup:
     return join(
         [
@@ -74,7 +84,7 @@ def _task(task: ProbeTaskRows, index: int) -> Markup:
 
 
 def _strength(task: ProbeTaskRows) -> Markup:
-    return tag("span", f" C = {task.strength:g}", class_="pill")
+    return join([" ", tag("span", f"C = {task.strength:g}", class_="pill")])
 
 
 def _describe(task: ProbeTaskRows) -> str:

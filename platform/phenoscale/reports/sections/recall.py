@@ -9,6 +9,7 @@ from phenoscale.reports.benchmark_rows import (
     RecallTable,
     recall_tables,
     skipped,
+    source_label,
     step_label,
 )
 from phenoscale.reports.figures.lines import LinePlot, Reference, Series, draw_lines
@@ -22,6 +23,7 @@ from phenoscale.reports.markup import (
     join,
     number,
     paragraph,
+    percent,
     table,
     tag,
 )
@@ -56,9 +58,9 @@ def _about(found: RecallTable) -> Markup:
         paragraph(
             "Take the cosine of every pair of perturbations in the map. A known pair counts as recalled when "
             "its "
-            f"cosine is among the lowest {100 * lower:g} % or the highest {100 * (1 - upper):g} % of all "
+            f"cosine is among the lowest {percent(lower)} or the highest {percent(1 - upper)} of all "
             "pairs. A "
-            f"map without knowledge recalls {100 * found.chance:g} %. Intervals come from resampling genes."
+            f"map without knowledge recalls {percent(found.chance)}. Intervals come from resampling genes."
         ),
         paragraph(
             "Where the screen is simulated, the oracle is the same measurement on the planted phenotypes "
@@ -68,7 +70,7 @@ def _about(found: RecallTable) -> Markup:
 
 
 def _source(found: RecallTable, index: int) -> Markup:
-    title = f"{found.source}, {found.stratum}" if found.stratum else found.source
+    title = source_label(found.source) + (f", {found.stratum}" if found.stratum else "")
     has_steps = len(found.steps) > 1
     return join(
         [

@@ -28,6 +28,9 @@ def registry_section(material: Material) -> Section:
 
 
 def _version(registered: Mapping[str, Any]) -> Markup:
+    if registered.get("refusal"):
+        pill = tag("span", "not registered", class_="pill bad")
+        return paragraph(pill, f"  {registered['refusal']}.")
     digest = str(registered.get("encoder_digest", ""))
     return facts(
         [
@@ -42,15 +45,18 @@ def _version(registered: Mapping[str, Any]) -> Markup:
 def _promotion(promoted: Mapping[str, Any]) -> Markup:
     decision = str(promoted.get("decision", ""))
     tone = "bad" if decision == "refused" else "good"
-    compared = promoted.get("champion_compared") or "none: this is the first"
+    champion = promoted.get("champion_compared")
+    compared = (
+        f"Compared with the champion, version {champion}." if champion else "There was no other champion."
+    )
     rows = [_gate(gate) for gate in promoted.get("gates", [])]
     return join(
         [
             paragraph(
                 tag("span", decision, class_=f"pill {tone}"),
                 f"  by {promoted.get('by', 'unknown')} on "
-                f"{str(promoted.get('at', ''))[:16].replace('T', ' ')}, "
-                f"compared with champion version {compared}.",
+                f"{str(promoted.get('at', ''))[:16].replace('T', ' ')}. "
+                f"{compared}",
             ),
             table(["gate", "", "number", "asked for", "note"], rows, numeric=(2,)) if rows else None,
         ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, skipped, step_of
 from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.lines import Reference
-from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.markup import Markup, figure, join, missing, tag
 from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
@@ -86,7 +86,7 @@ def _moa(rows: Sequence[Row], metric: str) -> Markup:
 
 def _points(rows: Sequence[Row]) -> list[Point]:
     points = []
-    for encoder in dict.fromkeys(row.encoder for row in rows):
+    for encoder in in_order(row.encoder for row in rows):
         for step in (BEFORE, FINAL):
             row = next((row for row in rows if row.encoder == encoder and step_of(row) == step), None)
             if row is None or row.value is None:
