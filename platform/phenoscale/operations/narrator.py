@@ -11,6 +11,7 @@ from typing import TextIO
 from phenoscale.stages import StageResult
 
 _LOG_HEAD = re.compile(r"^time=\S+ level=(?P<level>\w+) source=\S+ ")
+_MESSAGE = re.compile(r'^message="(?P<text>.*)"$')
 _TOLD_LEVELS = ("warning", "error", "critical")
 
 
@@ -19,6 +20,7 @@ class Narrator:
 
     def __init__(self, steps: Sequence[str], *, stream: TextIO | None = None) -> None:
         self._steps, self._stream = list(steps), stream or sys.stderr
+        self._done: list[str] = []
         self._width = max(map(len, steps), default=0)
         self._began: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
@@ -36,15 +38,12 @@ class Narrator:
         """A step has its output."""
         if result is None:
             return
+        self._done.append(step)
         self.seconds[step] = time.monotonic() - self._began.get(step, time.monotonic())
         outcome = "reused" if result.reused else "done"
         self.tell(
             f"{self._head(step)}  {outcome:6} {self.seconds[step]:7.1f} s  {_first_figures(result)}".rstrip()
         )
-
-    def failed(self, step: str, *, message: str) -> None:
-        """A step ended without an output."""
-        self.tell(f"{self._head(step)}  failed: {message}")
 
     def line(self, text: str) -> None:
         """Hand on what a step printed, if a person wants to see it live: progress, warnings, errors."""
@@ -53,11 +52,12 @@ class Narrator:
             return
         body = text[head.end() :]
         if body.startswith("progress=") or head["level"] in _TOLD_LEVELS:
-            self.tell(f"{'':9}{body}")
+            message = _MESSAGE.match(body)
+            told = message["text"].replace('\\"', '"').replace("\\\\", "\\") if message else body
+            self.tell(f"{'':9}{told}")
 
     def _head(self, step: str) -> str:
-        place = self._steps.index(step) + 1 if step in self._steps else 0
-        return f"[{place:2}/{len(self._steps)}] {step:{self._width}}"
+        return f"[{len(self._done):2}/{len(self._steps)}] {step:{self._width}}"
 
 
 def _first_figures(result: StageResult, *, most: int = 3) -> str:

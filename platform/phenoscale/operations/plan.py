@@ -79,4 +79,4 @@ def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -
     found = plan_stage(find_stage(step.stage).load_function(), filled)
     if found.is_cached:
         outputs[step.name] = str(found.path)
-    return StepPlan(step.name, found.key, found.is_cached, num_crops=count_crops(step.stage, filled))
+    return StepPlan(step.name, found.key, found.is_cached, num_crops=count_crops(filled))

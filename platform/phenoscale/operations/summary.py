@@ -1,4 +1,4 @@
-"""What a run of the pipeline ends with: how long each step took, the headline numbers, and where everything is."""
+"""What a run ends with: how long each step took, the headline numbers, and where everything is."""
 
 from __future__ import annotations
 
