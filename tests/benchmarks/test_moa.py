@@ -9,6 +9,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.center import fit_center
 from phenoscale.mapping.config import CenterScaleStep, CenterStep
 from phenoscale.schema.embeddings import EmbeddingTable
+from tests.support.bbbc021 import crop_statistics, well_profiles
 
 
 def _table(seed=0, *, signal=0.0, level="well", **columns):
@@ -108,65 +109,58 @@ def test_a_table_without_mechanisms_is_refused():
         moa_rows(_table(is_negative_control=True))
 
 
-@pytest.fixture
-def well_profiles(real_data):
-    """632 CellProfiler well profiles of BBBC021 with treatment and mechanism, z-scored."""
-    folder = real_data("bbbc021_singlecell_crops")
-    profiles = pd.read_csv(folder / "well_profiles_ljosa2013.csv.gz")
-    images = pd.read_csv(folder / "BBBC021_v1_image.csv.gz")
-    moa = pd.read_csv(folder / "BBBC021_v1_moa.csv")
-    moa.columns = ["perturbation", "concentration_um", "moa"]
-    wells = images[
-        [
-            "Image_Metadata_Plate_DAPI",
-            "Image_Metadata_Well_DAPI",
-            "Image_Metadata_Compound",
-            "Image_Metadata_Concentration",
-        ]
-    ].drop_duplicates()
-    wells.columns = ["plate", "well", "perturbation", "concentration_um"]
-    keys = profiles[["Image_Metadata_Plate", "Image_Metadata_Well"]].set_axis(["plate", "well"], axis=1)
-    frame = keys.merge(wells, how="left", validate="1:1").merge(moa, how="left")
-    frame["experiment"] = frame["plate"].str.split("_").str[0]
-    frame["is_negative_control"] = frame["perturbation"] == "DMSO"
-    vectors = profiles.drop(columns=["Image_Metadata_Plate", "Image_Metadata_Well"]).to_numpy(np.float64)
-    vectors = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    return EmbeddingTable(frame, vectors, "well")
-
-
 # BASELINES.md (c), in percent: NSC over mean and median of the wells, NSCB over mean and median.
-_MEASURED = {
+_MEASURED_WELLS = {
     "none": (86, 88, 70, 72),
     "plate center": (87, 83, 68, 68),
     "plate center, pooled scale": (87, 82, 70, 64),
 }
+# The same for raw pixel statistics of the crops: NSC and NSCB.
+_MEASURED_CROPS = {"none": (30, 12), "plate center, pooled scale": (40, 32)}
 _STEPS = {
-    "plate center": CenterStep(batch_key="plate"),
-    "plate center, pooled scale": CenterScaleStep(batch_key="plate", scale="pooled"),
+    "plate center": CenterStep(batch_key="plate", min_controls=1, fallback="pooled"),
+    "plate center, pooled scale": CenterScaleStep(
+        batch_key="plate", scale="pooled", min_controls=1, fallback="pooled"
+    ),
+    "plate center, own scale": CenterScaleStep(batch_key="plate"),
 }
 
 
-@pytest.mark.parametrize("name", list(_MEASURED))
-def test_real_well_profiles_give_the_measured_accuracies(well_profiles, name):
-    table = well_profiles
-    if name in _STEPS:
-        fitted = fit_center(table.embeddings, table.frame, step=_STEPS[name])
-        table = table.with_embeddings(fitted.transform(table.embeddings, table.frame))
+def _corrected(table, name):
+    if name not in _STEPS:
+        return table
+    fitted = fit_center(table.embeddings, table.frame, step=_STEPS[name])
+    return table.with_embeddings(fitted.transform(table.embeddings, table.frame))
+
+
+@pytest.mark.parametrize("name", list(_MEASURED_WELLS))
+def test_real_well_profiles_give_the_measured_accuracies(real_data, name):
+    table = _corrected(well_profiles(real_data("bbbc021_singlecell_crops")), name)
     rows = [
         row
         for aggregate in ("mean", "median")
         for row in moa_rows(table, aggregate=aggregate, standardize=False)
     ]
     percent = [round(100 * row.value) for row in (rows[0], rows[2], rows[1], rows[3])]
-    assert tuple(percent) == pytest.approx(_MEASURED[name], abs=1)
+    assert tuple(percent) == pytest.approx(_MEASURED_WELLS[name], abs=1)
     assert [row.n for row in rows[:2]] == [103, 92]
 
 
-def test_real_wells_lose_accuracy_when_six_controls_set_the_scale(well_profiles):
-    accuracies = {}
-    for scale in ("pooled", "batch"):
-        step = CenterScaleStep(batch_key="plate", scale=scale)
-        fitted = fit_center(well_profiles.embeddings, well_profiles.frame, step=step)
-        mapped = fitted.transform(well_profiles.embeddings, well_profiles.frame)
-        accuracies[scale] = moa_rows(well_profiles.with_embeddings(mapped), standardize=False)[0].value
-    assert accuracies["batch"] < accuracies["pooled"] - 0.03
+def test_real_wells_lose_accuracy_when_six_controls_set_the_scale(real_data):
+    table = well_profiles(real_data("bbbc021_singlecell_crops"))
+    own, pooled = (
+        moa_rows(_corrected(table, f"plate center, {scale} scale"), standardize=False)[0].value
+        for scale in ("own", "pooled")
+    )
+    assert own < pooled - 0.03
+
+
+def test_real_crops_give_the_measured_accuracies_of_raw_pixel_statistics(real_data):
+    table = crop_statistics(real_data("bbbc021_singlecell_crops"))
+    scaled = table.with_embeddings(
+        (table.embeddings - table.embeddings.mean(axis=0)) / table.embeddings.std(axis=0)
+    )
+    for name, measured in _MEASURED_CROPS.items():
+        rows = moa_rows(_corrected(scaled, name), standardize=name == "none")
+        assert [row.n for row in rows] == [81, 73]
+        assert [100 * row.value for row in rows] == pytest.approx(measured, abs=2)

@@ -10,6 +10,7 @@ from phenoscale.stats.classification import (
     cross_validate,
     stratified_folds,
 )
+from tests.support.bbbc021 import crop_statistics
 
 
 def _blobs(separation, *, seed=0, classes=3, per_class=60, dimensions=5):
@@ -65,3 +66,15 @@ def test_a_fold_without_a_second_class_is_left_out():
     )
     assert len(found.truth) == 0
     assert np.isnan(balanced_accuracy_interval(found, groups_N=found.rows, num_resamples=5, seed=0).value)
+
+
+def test_the_week_is_read_from_real_crops_as_well_as_measured(real_data):
+    # BASELINES.md (b) 3: week from taxol crops alone, folds grouped by plate, raw pixel statistics: 0.359.
+    table = crop_statistics(
+        real_data("bbbc021_singlecell_crops"), query="perturbation == 'taxol' and concentration_um == 0.3"
+    )
+    weeks, plates = (table.frame[name].to_numpy(dtype=str) for name in ("experiment", "plate"))
+    folds = stratified_folds(weeks, groups_N=plates, num_folds=5, seed=0)
+    found = cross_validate(table.embeddings, weeks, folds=folds, inverse_regularization=1.0)
+    assert len(found.truth) == 499
+    assert balanced_accuracy(found.truth, found.predicted) == pytest.approx(0.359, abs=0.02)

@@ -93,7 +93,7 @@ def score_pairs(
     units_ND, is_zero_N = unit_rows(embeddings_ND)
     located = [_locate(source, entities) for source in sources]
     if not any(len(pairs) for pairs in located):
-        known = sorted(set(np.concatenate([source.entities for source in sources])))[:5]
+        known = np.unique(np.concatenate([source.entities for source in sources]))[:5].tolist()
         raise UserError(
             f"no pair of {', '.join(source.name for source in sources)} has both entities in the map: the "
             "map has names "
