@@ -26,6 +26,8 @@ from phenoscale.schema.encoders import (
     write_encoder_config,
 )
 
+CPU_CROPS = 64  # crops at once on a CPU: their tokens stay in its cache, which is a sixth to a third quicker
+
 
 class Encoder(Protocol):
     """What every encoder can do, the baselines included."""
@@ -69,7 +71,7 @@ class VitEncoder(nn.Module):
     @torch.no_grad()
     def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:
         """Every block's embedding of raw crops in one forward pass: [N, B, D], float32."""
-        return torch.stack(self._read(crops_BCHW, first=0, last=self.num_blocks - 1))
+        return self._read(crops_BCHW, first=0, last=self.num_blocks - 1)
 
     @torch.no_grad()
     def embed(self, crops_BCHW: Tensor) -> Tensor:
@@ -77,13 +79,17 @@ class VitEncoder(nn.Module):
         chosen = self.config.chosen_block
         return self._read(crops_BCHW, first=chosen, last=chosen)[0]
 
-    def _read(self, crops_BCHW: Tensor, *, first: int, last: int) -> list[Tensor]:
+    def _read(self, crops_BCHW: Tensor, *, first: int, last: int) -> Tensor:
         self._check(crops_BCHW)
         device = self.vit.positions.device
+        pieces = torch.split(crops_BCHW, CPU_CROPS) if device.type == "cpu" else (crops_BCHW,)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
-            ready = self._prepare(crops_BCHW.to(device))
-            wanted = islice(self.vit.tokens_by_block(ready), first, last + 1)
-            return [self._pool(tokens) for tokens in wanted]
+            read = [self._read_piece(piece.to(device), first=first, last=last) for piece in pieces]
+        return torch.cat(read, dim=1)
+
+    def _read_piece(self, crops_BCHW: Tensor, *, first: int, last: int) -> Tensor:
+        blocks = self.vit.tokens_by_block(self._prepare(crops_BCHW))
+        return torch.stack([self._pool(tokens) for tokens in islice(blocks, first, last + 1)])
 
     def _prepare(self, crops_BCHW: Tensor) -> Tensor:
         if self.config.standardize:
