@@ -31,6 +31,25 @@ IN_ONE_WEEK = {
     "(moa == 'Protein synthesis' or (moa == 'DMSO' and well == 'B02'))",
 }
 
+PLATE = {
+    "name": "plate",
+    "label": "plate",
+    "group": "well",
+    "level": "field",
+    "inverse_regularization": [1.0],
+    "min_class_size": 20,
+    "confounds": [],
+}
+WEEK_OF_TAXOL = {
+    "name": "week_of_taxol",
+    "label": "experiment",
+    "group": "plate",
+    "level": "field",
+    "inverse_regularization": [1.0],
+    "confounds": [],
+    "where": "perturbation == 'taxol' and 0.25 < concentration_um < 0.35",
+}
+
 
 @pytest.fixture(scope="module")
 def rows(real_data, tmp_path_factory):
@@ -42,7 +61,7 @@ def rows(real_data, tmp_path_factory):
         encoder=str(save_pixel_statistics(folder / "statistics", channels=CHANNELS, crop_size=64)),
         name="pixel_statistics",
         manifest=str(make_tiny_manifest(folder / "manifest", store)),
-        tasks=[MECHANISM, IN_ONE_WEEK],
+        tasks=[MECHANISM, IN_ONE_WEEK, PLATE, WEEK_OF_TAXOL],
         runtime=runtime,
     )
     return read_rows(run_probe(config).path)
@@ -69,6 +88,8 @@ def found(rows, task, features, strength):
         ("mechanism", "embedding+confounds", 1.0, 0.671),
         ("mechanism", "embedding+confounds", 0.01, 0.651),
         ("mechanism_in_one_week", "embedding", 1.0, 0.956),
+        ("plate", "embedding", 1.0, 0.209),
+        ("week_of_taxol", "embedding", 1.0, 0.359),
         ("mechanism", "chance", None, 1 / 13),
         ("mechanism_in_one_week", "chance", None, 0.5),
     ],
@@ -91,3 +112,9 @@ def test_all_crops_and_mechanisms_take_part(rows):
     assert (row.n, row.excluded) == (5869, 0)
     assert (row.settings["num_classes"], row.settings["num_groups"], row.settings["folds"]) == (13, 55, 5)
     assert found(rows, "mechanism_in_one_week", "embedding", 1.0).n == 1141 + 2460
+    assert found(rows, "week_of_taxol", "embedding", 1.0).n == 499
+
+
+def test_crops_of_plates_with_fewer_than_twenty_are_left_out_and_counted(rows):
+    row = found(rows, "plate", "embedding", 1.0)
+    assert (row.n, row.excluded, row.settings["num_classes"]) == (5615, 5869 - 5615, 27)
