@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from phenoscale.config import Config, Runtime, fingerprint, location, runtime, setting
 
 if TYPE_CHECKING:
     from phenoscale.models.mae import MaskedAutoencoderConfig
     from phenoscale.training.settings import Precision, TrainingSettings
+
+
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Config):
@@ -67,7 +72,9 @@ class OptimizerConfig(Config):
 
     name: Literal["lion", "adamw", "sgd"] = setting("lion", help="lion, adamw, or sgd (plain, no momentum)")
     learning_rate: float = setting(1e-4, gt=0, help="learning rate at the end of the warm-up")
-    betas: tuple[float, float] = setting((0.9, 0.95), help="decay rates of lion's and adamw's averages")
+    betas: tuple[DecayRate, DecayRate] = setting(
+        (0.9, 0.95), help="decay rates of lion's and adamw's averages"
+    )
     weight_decay: float = setting(0.05, ge=0, help="decoupled weight decay of matrices")
 
 

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phenoscale.stages import Observer
 from phenoscale.storage import write_atomic
+
+if TYPE_CHECKING:
+    from phenoscale.stages import Observer
 
 TIMINGS = ("seconds", "crops_per_second")
 SECONDS_BETWEEN_LOOKS = 0.5
