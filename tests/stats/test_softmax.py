@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from phenoscale.stats.softmax import balanced_weights, fit_softmax, predict_out_of_fold
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
+
+from phenoscale.stats.softmax import balanced_weights, fit_softmax, predict_out_of_fold
 
 STRENGTHS = (1.0, 0.01)
 

@@ -1,6 +1,7 @@
 """The batched L-BFGS finds closed-form minima, whatever company a function keeps."""
 
 import numpy as np
+
 from phenoscale.stats.softmax_lbfgs import minimize_batch
 
 
