@@ -20,7 +20,7 @@ from phenoscale.mapping.config import (
 )
 from phenoscale.mapping.position import plate_places
 from phenoscale.schema.embeddings import EmbeddingTable
-from tests.support.wells import make_wells, shifted_by
+from tests.support.wells import make_wells, shifted_by, without_controls
 
 _CONFIG = BatchEffectConfig(num_resamples=50)
 
@@ -93,16 +93,30 @@ def test_a_plate_is_not_read_from_the_genes_that_are_only_there():
     assert row.value < 0.45
 
 
-def test_plates_with_too_few_controls_are_counted_as_excluded():
+def test_a_plate_without_controls_is_no_class_for_controls():
+    table = without_controls(_wells(), experiment="e1", plate="p1")
+    found = _rows(table)
+    assert found["plate", "negative_controls"].settings["num_classes"] == 5
+    assert (found["plate", "negative_controls"].n, found["plate", "negative_controls"].excluded) == (200, 0)
+    assert found["plate", "all"].settings["num_classes"] == 6
+
+
+def test_plates_with_few_wells_are_counted_as_excluded():
     table = _wells()
-    few = table.frame.copy()
-    on_plate = (few["experiment"] == "e1") & (few["plate"] == "p1") & few["is_negative_control"]
-    kept = ~on_plate.to_numpy(dtype=bool)
-    kept[np.flatnonzero(on_plate.to_numpy(dtype=bool))[:3]] = True
-    found = _rows(table.select(kept))["plate", "negative_controls"]
+    on_plate = ((table.frame["experiment"] == "e1") & (table.frame["plate"] == "p1")).to_numpy(dtype=bool)
+    kept = ~on_plate
+    kept[np.flatnonzero(on_plate)[:4]] = True
+    found = _rows(table.select(kept))["plate", "all"]
     assert found.settings["num_classes"] == 5
-    assert found.n == 5 * 40
-    assert found.excluded == kept.sum() - 5 * 40
+    assert found.excluded == 4
+
+
+def test_controls_on_which_a_correction_was_fitted_do_not_fall_below_chance():
+    table = shifted_by(_wells(), ["experiment", "plate"], length=5)
+    centered = fit_center(table.embeddings, table.frame, step=CenterStep(batch_key="plate"))
+    after = table.with_embeddings(centered.transform(table.embeddings, table.frame))
+    assert _rows(table)["plate", "negative_controls"].value > 0.95
+    assert 0.05 < _rows(after)["plate", "negative_controls"].value < 0.35
 
 
 def test_a_single_plate_has_no_plate_to_tell_and_says_so():

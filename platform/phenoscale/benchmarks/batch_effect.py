@@ -1,10 +1,13 @@
 """Batch effect: how well plate, experiment, plate position and chromosome arm can be predicted from vectors.
 
 Each target is read by cross-validated multinomial logistic regression; the score is balanced accuracy, 1 / K
-by chance for K classes. What would give the answer away is kept out of the training part of each fold:
+by chance for K classes. It is asked of all wells, and of the negative controls by what was learned from the
+other wells: a correction that was fitted on the controls sets their batch means to exactly zero, so that a
+classifier trained on some of them would be worse than chance on the rest. What would give the answer away is
+kept out of the training part of each fold:
 
-- plate: stratified folds of the negative controls; folds of all wells keep a perturbation together.
-- experiment: folds keep a plate together, where each experiment has two; else as for plates of controls.
+- plate: folds of all wells keep a perturbation together; the negative controls are one fold.
+- experiment: folds keep a plate together, where each experiment has two; else as for plates.
 - quadrant, edge: one experiment is left out (one plate, if there is one experiment); of all wells a third of
   the perturbations is left out with it, so that a position is not read from the gene that stands there.
 - arm (of the genes of a map): stratified folds of genes.
@@ -17,7 +20,7 @@ genes (arm). Shapes: N wells, D dimensions, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,7 @@ from phenoscale.stats.classification import (
 from phenoscale.stats.moments import Floats
 
 Labels = npt.NDArray[np.str_]
+Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 _GENE_GROUPS = 3
 
@@ -55,7 +59,6 @@ class Question:
         folds: training and test positions.
         folds_name: what the folds keep apart.
         units: [N] what the interval resamples.
-        num_excluded: rows that could not be used.
     """
 
     target: str
@@ -64,7 +67,6 @@ class Question:
     folds: list[Fold]
     folds_name: str
     units: Labels
-    num_excluded: int
 
 
 def well_rows(
@@ -74,11 +76,12 @@ def well_rows(
     rows = []
     for wells in config.wells:
         chosen = _choose(table, wells, config=config)
+        total = int(negative_controls(table.frame).sum()) if wells == "negative_controls" else len(table)
         for target in config.targets:
             question = _ask(chosen, target, wells=wells, config=config)
-            excluded = len(table) - len(chosen) + question.num_excluded
-            answered = replace(question, num_excluded=excluded)
-            rows.append(_answer(answered, config=config, settings={"wells": wells, **(settings or {})}))
+            rows.append(
+                _answer(question, total=total, config=config, settings={"wells": wells, **(settings or {})})
+            )
     return rows
 
 
@@ -100,40 +103,44 @@ def arm_row(
         folds=_stratified(labels[kept], None, config=config),
         folds_name="genes",
         units=perturbation_map.entities[kept],
-        num_excluded=len(labels) - len(kept),
     )
-    return _answer(question, config=config, settings={"wells": "map", **(settings or {})})
+    return _answer(question, total=len(labels), config=config, settings={"wells": "map", **(settings or {})})
 
 
 def _choose(table: EmbeddingTable, wells: str, *, config: BatchEffectConfig) -> EmbeddingTable:
-    mask = negative_controls(table.frame)
-    if wells == "all":
-        mask = ~flags(table.frame, "is_positive_control")
-    rows = np.flatnonzero(mask)
-    if len(rows) > config.max_wells:
-        generator = np.random.default_rng(config.seed)
-        rows = np.sort(generator.choice(rows, config.max_wells, replace=False))
-    return table.select(rows)
+    """At most `max_wells` wells (of each kind, where controls are tested and the others trained on)."""
+    usable = ~flags(table.frame, "is_positive_control")
+    controls = negative_controls(table.frame)
+    kinds = [usable & controls, usable & ~controls] if wells == "negative_controls" else [usable]
+    generator = np.random.default_rng(config.seed)
+    chosen = []
+    for kind in kinds:
+        rows = np.flatnonzero(kind)
+        if len(rows) > config.max_wells:
+            rows = generator.choice(rows, config.max_wells, replace=False)
+        chosen.append(rows)
+    return table.select(np.sort(np.concatenate(chosen)))
 
 
 def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectConfig) -> Question:
     plates = batch_labels(table.frame, "plate")
     labels = _target_labels(table.frame, target, plates=plates)
-    kept = np.arange(len(table), dtype=np.intp)
     if target == "plate":
         kept = _frequent(labels, least=config.num_folds, most=config.max_classes, seed=config.seed)
-    num_excluded = len(table) - len(kept)
-    table, labels, plates = table.select(kept), labels[kept], plates[kept]
-    groups = _perturbation_groups(table.frame) if wells == "all" else None
+        table, labels, plates = table.select(kept), labels[kept], plates[kept]
+    is_apart = wells == "all"
+    groups = _perturbation_groups(table.frame) if is_apart else None
     if target in ("quadrant", "edge"):
         folds, name = _position_folds(table.frame, plates, groups=groups, seed=config.seed)
-    elif target == "experiment":
-        folds, name = _experiment_folds(labels, plates, config=config)
+    elif target == "experiment" and _has_two_plates_each(labels, plates):
+        folds, name = _stratified(labels, plates, config=config), "plates"
+    elif is_apart:
+        folds, name = _stratified(labels, groups, config=config), "perturbations"
     else:
-        folds, name = (
-            _stratified(labels, groups, config=config),
-            "wells" if groups is None else "perturbations",
-        )
+        everything = np.arange(len(labels), dtype=np.intp)
+        folds, name = [(everything, everything)], "other wells"
+    if not is_apart:
+        folds = _test_controls(folds, negative_controls(table.frame), labels=labels)
     return Question(
         target=target,
         samples=table.embeddings,
@@ -141,11 +148,20 @@ def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectC
         folds=folds,
         folds_name=name,
         units=plates,
-        num_excluded=num_excluded,
     )
 
 
-def _answer(question: Question, *, config: BatchEffectConfig, settings: Mapping[str, Any]) -> Row:
+def _test_controls(folds: list[Fold], controls_N: Mask, *, labels: Labels) -> list[Fold]:
+    """Train on the wells that are no controls, test on the controls; classes must have both."""
+    both = np.intersect1d(labels[controls_N], labels[~controls_N])
+    usable = np.isin(labels, both) if len(both) > 1 else np.zeros(len(labels), np.bool_)
+    kept = [
+        (train[(usable & ~controls_N)[train]], test[(usable & controls_N)[test]]) for train, test in folds
+    ]
+    return [(train, test) for train, test in kept if len(train) and len(test)]
+
+
+def _answer(question: Question, *, total: int, config: BatchEffectConfig, settings: Mapping[str, Any]) -> Row:
     predictions = cross_validate(
         question.samples,
         question.labels,
@@ -175,7 +191,7 @@ def _answer(question: Question, *, config: BatchEffectConfig, settings: Mapping[
         low=estimate.low,
         high=estimate.high,
         n=len(predictions.truth),
-        excluded=question.num_excluded + len(question.labels) - len(predictions.truth),
+        excluded=total - len(predictions.truth),
         seed=config.seed,
     )
 
@@ -229,15 +245,11 @@ def _group_parts(groups: Labels | None, num_rows: int, *, seed: int) -> Position
     return parts[inverse].astype(np.intp)
 
 
-def _experiment_folds(labels: Labels, plates: Labels, *, config: BatchEffectConfig) -> tuple[list[Fold], str]:
-    pairs = (
-        np.unique(np.stack([labels, plates], axis=1), axis=0) if len(labels) else np.empty((0, 2), np.str_)
-    )
-    _, num_plates = np.unique(pairs[:, 0], return_counts=True)
-    if len(num_plates) and num_plates.min() >= 2:
-        fold_count = int(min(config.num_folds, num_plates.max()))
-        return stratified_folds(labels, groups_N=plates, num_folds=fold_count, seed=config.seed), "plates"
-    return _stratified(labels, None, config=config), "wells"
+def _has_two_plates_each(labels: Labels, plates: Labels) -> bool:
+    if not len(labels):
+        return False
+    pairs = np.unique(np.stack([labels, plates], axis=1), axis=0)
+    return bool(np.unique(pairs[:, 0], return_counts=True)[1].min() >= 2)
 
 
 def _stratified(labels: Labels, groups: Labels | None, *, config: BatchEffectConfig) -> list[Fold]:
@@ -245,9 +257,8 @@ def _stratified(labels: Labels, groups: Labels | None, *, config: BatchEffectCon
     names, counts = np.unique(labels, return_counts=True)
     if len(names) < 2 or counts.max() < config.num_folds:
         return []
-    if groups is not None and len(np.unique(groups)) < config.num_folds:
-        return []
-    return stratified_folds(labels, groups_N=groups, num_folds=config.num_folds, seed=config.seed)
+    num_folds = config.num_folds if groups is None else min(config.num_folds, len(np.unique(groups)))
+    return stratified_folds(labels, groups_N=groups, num_folds=num_folds, seed=config.seed)
 
 
 def _frequent(labels: Labels, *, least: int, most: int, seed: int) -> Positions:

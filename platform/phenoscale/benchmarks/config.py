@@ -94,7 +94,8 @@ class BatchEffectConfig(Config):
     """Batch effect: how well plate, experiment and position are read from wells, and the arm from a map.
 
     Balanced accuracy of cross-validated logistic regression; near `chance` in the setting is good. Folds keep
-    the perturbation (of all wells) and the experiment (for positions) out of the training part.
+    the perturbation (of all wells) and the experiment (for positions) out of the training part. Negative
+    controls are tested by what was learned from the other wells.
     """
 
     embeddings: str = location("", help=_EMBEDDINGS)
