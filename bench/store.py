@@ -3,11 +3,11 @@
     python bench/store.py --output store.json
 
 One run writes the same synthetic 16-bit fields (cells, texture, shot noise) in three ways: a screen store
-through the library's own writer, one PNG file per channel as a microscope exports them, and one raw array that
-is memory-mapped. All three then serve random crops with the same number of threads. Before anything is timed,
-crops of all three are compared pixel by pixel. The page cache is warm for all three, and the working set is ten
-times the store's own cache. Rounds alternate between the three, so that other load on the machine hits all
-alike; the median round is reported, and CPU seconds beside it.
+through the library's own writer, one PNG file per channel as a microscope exports them, and one raw array
+that is memory-mapped. All three then serve random crops with the same number of threads. Before anything is
+timed, crops of all three are compared pixel by pixel. The page cache is warm for all three, and the working
+set is ten times the store's own cache. Rounds alternate between the three, so that other load on the machine
+hits all alike; the median round is reported, and CPU seconds beside it.
 """
 
 from __future__ import annotations

@@ -98,6 +98,6 @@ def _measure(store: ScreenStore, place: tuple[int, int], *, saturation_level: fl
 def _write_whole(frame: pd.DataFrame, file: Path) -> None:
     with retry_when_disk_full(str(file)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
+        part = file.with_name(f".write-{file.name}")
         frame.to_parquet(part, index=False)
         part.replace(file)

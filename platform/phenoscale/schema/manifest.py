@@ -107,7 +107,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "counts": {split: manifest.count(split) for split in SPLITS},
         "funnel": [asdict(step) for step in manifest.funnel],
     }
-    temporary = folder / f"{MANIFEST_FILE}.{os.getpid()}.tmp"
+    # the name that a stage's commit takes for an unfinished write and removes
+    temporary = folder / f".write-{MANIFEST_FILE}"
     temporary.write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(folder / MANIFEST_FILE)
 

@@ -46,7 +46,7 @@ def test_the_digest_of_every_source_file_is_kept_with_the_plate(source, tmp_path
     sources = pd.read_parquet(tmp_path / "store" / plate.entry.folder / "sources.parquet")
     assert len(sources) == 2 * plate.entry.num_fields
     for row in sources.itertuples():
-        assert row.sha256 == digest_file(source / row.file)
+        assert row.digest == digest_file(source / row.file)
 
 
 def test_a_committed_plate_is_reused_with_its_quarantine_for_the_same_request_only(source, tmp_path):

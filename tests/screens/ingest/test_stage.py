@@ -164,6 +164,37 @@ def test_a_killed_ingest_keeps_its_committed_plates_and_ends_like_an_undisturbed
     assert resumed.digest == undisturbed.digest
 
 
+RUN_INGEST_ON_A_FULL_DISK = """
+import resource, sys
+from phenoscale.errors import exit_code_of
+from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.stage import run_ingest
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+try:
+    run_ingest(IngestConfig(path=sys.argv[1], runtime={"workspace": sys.argv[2]}))
+except Exception as error:
+    print(type(error).__name__)
+    sys.exit(exit_code_of(error))
+"""
+
+
+def test_an_ingest_on_a_full_disk_ends_with_exit_code_75_and_the_same_command_later_succeeds(tmp_path):
+    source, workspace = tmp_path / "source", tmp_path / "workspace"
+    make_plate_files(source, size=200)
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_INGEST_ON_A_FULL_DISK, str(source), str(workspace)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (75, "RetryError"), ended.stderr
+    assert not list(workspace.glob("ingest/*/screen.json"))
+    assert not list(workspace.glob("ingest/*/_SUCCESS.json"))
+    assert run_ingest(_config(source, workspace)).summary["num_fields"] == 14
+
+
 def test_the_eight_bit_plate_of_bbbc013_is_ingested_whole(real_data, workspace, tmp_path):
     folder = real_data("sbs_bbbc013_plate")
     index = pd.read_csv(folder / "index.csv", dtype={"plate": str})

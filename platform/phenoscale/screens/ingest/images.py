@@ -18,14 +18,15 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from phenoscale.errors import RetryError, UserError
+from phenoscale.errors import RetryError
 from phenoscale.screens.ingest.locators import BadImageError, Locator, parse_locator, resolve_file
-from phenoscale.storage import digest_bytes, digest_file, is_remote, read_uri
+from phenoscale.storage import digest_file, is_remote, read_uri
 
 _TIFF: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PILLOW: Final = (b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 _MODES: Final = {"L": "uint8", "RGB": "uint8", "RGBA": "uint8", "I;16": "uint16", "I;16B": "uint16"}
 _MAGIC_LENGTH: Final = 12
+MISSING: Final = "missing"
 _TRANSIENT: Final = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT)
 
 
@@ -114,12 +115,12 @@ def _open(uri: str, *, stack: contextlib.ExitStack) -> ImageFile:
     raise BadImageError("is neither TIFF, PNG nor JPEG 2000" if magic else "is empty")
 
 
-def digest_image_file(uri: str) -> str:
-    """Return the sha256 of an image file's bytes; a missing file has the digest `missing`."""
+def digest_image_file(path: str) -> str:
+    """Return the sha256 of a local image file's bytes; a missing file has the digest `missing`."""
     try:
-        return digest_bytes(read_uri(uri)) if is_remote(uri) else digest_file(Path(uri))
-    except (UserError, OSError):
-        return "missing"
+        return digest_file(Path(path))
+    except FileNotFoundError:
+        return MISSING
 
 
 class _TiffImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -17,13 +18,13 @@ from phenoscale.errors import UserError
 from phenoscale.schema.screen import PlateEntry, check_dtype
 from phenoscale.schema.wells import KEY
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
-from phenoscale.screens.ingest.images import digest_image_file
+from phenoscale.screens.ingest.images import MISSING, digest_image_file
 from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
 from phenoscale.screens.ordered import in_order
 from phenoscale.screens.writer import PlateFormat, PlateWriter, committed_plate
-from phenoscale.storage import digest_bytes
+from phenoscale.storage import digest_bytes, is_remote, open_storage
 
 _SHOWN_REASONS: Final = 5
 
@@ -152,7 +153,18 @@ def _quarantined(wells: pd.DataFrame, *, reasons: dict[int, str]) -> pd.DataFram
 def _digest_sources(
     plan: IngestPlan, *, wells: pd.DataFrame, executor: Executor, window: int
 ) -> pd.DataFrame:
+    """Return the plate's files with the sha256 of their bytes, or the etag of an object in a store."""
     names = sorted({locator.partition("#")[0] for image in wells["image"] for locator in image} - {""})
     uris = [resolve_file(name, base=plan.base) for name in names]
-    digests = list(in_order(digest_image_file, uris, executor=executor, window=window))
-    return pd.DataFrame({"file": names, "sha256": digests}, dtype="str")
+    if is_remote(plan.base):
+        digests = _etags(uris)
+    else:
+        digests = list(in_order(digest_image_file, uris, executor=executor, window=window))
+    return pd.DataFrame({"file": names, "digest": digests}, dtype="str")
+
+
+def _etags(uris: list[str]) -> list[str]:
+    """Return the etags of objects from one listing of the folder that they share."""
+    shared = posixpath.commonpath([posixpath.dirname(uri) for uri in uris]).replace("s3:/", "s3://", 1)
+    found = {f"{shared}/{info.key}": info.etag for info in open_storage(shared).list()}
+    return [found.get(uri, MISSING) for uri in uris]
