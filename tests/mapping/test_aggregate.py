@@ -91,6 +91,8 @@ def test_a_compound_has_one_vector_per_concentration_and_a_gene_ignores_it():
     found = _map(EmbeddingTable(frame.assign(perturbation_type=kinds), table.embeddings, "well"))
     assert found.frame["perturbation"].value_counts()["G1"] == 2
     assert len(found) == 7
+    unguided = EmbeddingTable(frame.assign(guide=""), table.embeddings, "well")
+    assert set(_map(unguided).frame["num_guides"]) == {0}
     assert found.frame.loc[found.frame["perturbation"] == "G1", "concentration_um"].tolist() == [1.0, 10.0]
     assert found.frame.loc[found.frame["perturbation"] != "G1", "concentration_um"].isna().all()
     assert set(found.frame["moa"]) == {"m"}

@@ -210,7 +210,8 @@ def _labels(frame: pd.DataFrame, *, codes: Positions, keys: list[str]) -> pd.Dat
     counts: Mapping[str, Any] = {"num_wells": np.bincount(codes)}
     for name, column in (("num_guides", "guide"), ("num_experiments", "experiment")):
         if column in frame:
-            counts = {**counts, name: frame[column].groupby(codes).nunique().to_numpy()}
+            named = frame[column].mask(frame[column].astype(str) == "")
+            counts = {**counts, name: named.groupby(codes).nunique().to_numpy()}
     if NUM_CROPS in frame:
         counts = {**counts, NUM_CROPS: frame[NUM_CROPS].groupby(codes).sum().to_numpy()}
     return labels.assign(**counts)
