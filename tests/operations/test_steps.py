@@ -61,7 +61,7 @@ def test_real_plates_keep_the_places_that_the_config_names():
     benchmark = step_config(find_step("benchmark"), pipeline, outputs=outputs)
     assert benchmark.annotations == ("corum.csv",)
     assert benchmark.oracle == ""
-    assert [step.name for step in steps_of(with_simulate=False)][0] == "ingest"
+    assert next(step.name for step in steps_of(with_simulate=False)) == "ingest"
 
 
 def test_annotations_of_the_config_stay_beside_the_planted_pairs():

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, Protocol
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, UserError, exit_code_of
 from phenoscale.logs import configure_logging, keep_last_lines
-from phenoscale.operations.records import process_of_step, write_failure, write_result
+from phenoscale.operations.records import process_of_step, read_known, write_failure, write_result
 from phenoscale.operations.steps import run_step
 from phenoscale.stages import StageResult, output_digest
 
@@ -58,7 +58,7 @@ def run_component(
             places = {
                 name: _read_place(artifact) for name, artifact in inputs.items() if artifact is not None
             }
-            result = run_step(step, config=config, inputs=places)
+            result = run_step(step, config=config, inputs=places, known=read_known(folder, step))
             _write_place(output, result)
             _show(shown or {}, result)
         except BaseException as error:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from phenoscale.config import Config, Runtime, resolved
 from phenoscale.config.digests import SETTINGS
+from phenoscale.errors import UserError
+from phenoscale.logs import get_logger
 from phenoscale.operations.stage_table import find_stage
 from phenoscale.stages import StageResult
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from phenoscale.tracking.tracker import Tracker
 
 _FIGURES: Final = ("figures/*.png", "figures/*.svg", "report.html")
+
+logger = get_logger(__name__)
 
 
 def execute(
@@ -38,8 +42,8 @@ def execute(
         watcher = _Watcher(stack, stage=stage, config=config, name=name, tags=tags or {})
         try:
             result = run(config, observe=watcher.observe)
-        except Exception:
-            watcher.open()  # the failed run is put on record as such when the stack unwinds
+        except Exception as error:
+            watcher.note_failure(error)
             raise
         if not result.reused:
             watcher.record(result)
@@ -60,6 +64,18 @@ class _Watcher:
         tracker = self.open()
         if tracker is not None:
             tracker.log_metrics(step, metrics)
+
+    def note_failure(self, error: Exception) -> None:
+        """Put a failed run on record as such, which happens when the stack unwinds.
+
+        What the user got wrong is said once, on the command line, and leaves no trace in the workspace.
+        """
+        if isinstance(error, UserError):
+            return
+        try:
+            self.open()
+        except Exception as second:
+            logger.warning("the failed run of stage %s could not be recorded: %s", self._stage, second)
 
     def record(self, result: StageResult) -> None:
         """Log what a finished stage leaves: lineage, summary, figures."""

@@ -21,6 +21,7 @@ class StepPlan:
     Attributes:
         step: the step's name.
         key: its key; empty while an input of it has still to be computed.
+        path: its output folder, as far as the key is known.
         is_cached: whether its output is there.
         waits_for: the inputs that have still to be computed.
         num_crops: crops that the encoder sees in this step; None for steps without an encoder, or when the
@@ -30,6 +31,7 @@ class StepPlan:
     step: str
     key: str
     is_cached: bool
+    path: str = ""
     waits_for: tuple[str, ...] = ()
     num_crops: int | None = None
 
@@ -42,6 +44,11 @@ class PipelinePlan:
     workspace: str
     steps: tuple[StepPlan, ...]
 
+    @property
+    def num_left(self) -> int:
+        """Steps that have to be computed."""
+        return sum(not step.is_cached for step in self.steps)
+
     def text(self) -> str:
         """The plan for a person to read."""
         rows = [f"{self.name} in {self.workspace}"]
@@ -51,8 +58,7 @@ class PipelinePlan:
             key = step.key[:20] or f"key known after {', '.join(step.waits_for)}"
             crops = f"  {step.num_crops:,} crops" if step.num_crops is not None else ""
             rows.append(f"  {step.step:{width}}  {state:8}  {key}{crops}")
-        num_cached = sum(step.is_cached for step in self.steps)
-        rows.append(f"{num_cached} of {len(self.steps)} steps are reused")
+        rows.append(f"{len(self.steps) - self.num_left} of {len(self.steps)} steps are reused")
         return "\n".join(rows)
 
 
@@ -74,9 +80,10 @@ def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -
     planned = {other.name for other in steps_of(with_simulate=config.simulate is not None)}
     waits_for = tuple(name for name in step.needs if name in planned and name not in outputs)
     if waits_for:
-        return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for, num_crops=None)
+        return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for)
     filled: Config = step_config(step, config, outputs=outputs)
     found = plan_stage(find_stage(step.stage).load_function(), filled)
     if found.is_cached:
         outputs[step.name] = str(found.path)
-    return StepPlan(step.name, found.key, found.is_cached, num_crops=count_crops(filled))
+    num_crops = count_crops(filled)
+    return StepPlan(step.name, found.key, found.is_cached, path=str(found.path), num_crops=num_crops)

@@ -2,6 +2,7 @@
 
 <workspace>/runs/<run>/host.lock              held by the process that started the run, while it lives
 <workspace>/runs/<run>/<step>/process.json    the step's process, while it runs; step.lock is held by it
+<workspace>/runs/<run>/<step>/known.json      an output found complete when the run was planned
 <workspace>/runs/<run>/<step>/result.json     the output's place, key, digest, seconds, reused or not
 <workspace>/runs/<run>/<step>/failure.json    exit code, message and last log lines
 """
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.errors import EXIT_RETRY, exit_code_of
+from phenoscale.operations.steps import Known
 from phenoscale.stages import StageResult
 from phenoscale.storage.local import write_atomic
 
 HOST_LOCK: Final = "host.lock"
 _STEP_LOCK: Final = "step.lock"
 _PROCESS: Final = "process.json"
+_KNOWN: Final = "known.json"
 _RESULT: Final = "result.json"
 _FAILURE: Final = "failure.json"
 _SECONDS_BETWEEN_LOOKS: Final = 0.2
@@ -53,6 +56,17 @@ def read_result(run_folder: Path, step: str) -> StageResult | None:
     """A step's result, None while there is none."""
     record = _read(run_folder / step / _RESULT)
     return StageResult(**{**record, "path": Path(record["path"])}) if record else None
+
+
+def write_known(run_folder: Path, step: str, *, known: Known) -> None:
+    """Tell a step where its output is, so that it need not find its key again."""
+    write_atomic(run_folder / step / _KNOWN, json.dumps(asdict(known)).encode())
+
+
+def read_known(run_folder: Path, step: str) -> Known | None:
+    """The output that the run's host has found for a step, None when there is work to do."""
+    record = _read(run_folder / step / _KNOWN)
+    return Known(**record) if record else None
 
 
 def write_failure(run_folder: Path, step: str, *, error: BaseException, lines: Sequence[str]) -> StepFailure:

@@ -25,13 +25,15 @@ from phenoscale.operations.records import (
     find_failure,
     host_of_run,
     process_of_step,
+    read_known,
     read_result,
     running_processes,
     wait_for_orphans,
     write_failure,
+    write_known,
     write_result,
 )
-from phenoscale.operations.steps import run_step
+from phenoscale.operations.steps import Known, run_step
 from phenoscale.operations.summary import RunSummary, summarize
 from phenoscale.stages import StageResult
 
@@ -65,10 +67,13 @@ def run_full(config: PipelineConfig) -> RunSummary:
     narrator = Narrator([step.name for step in steps])
     for step in wait_for_orphans(workspace / "runs"):
         narrator.tell(f"waited for step {step} of an earlier, killed run to stop")
-    is_all_done = all(step.is_cached for step in plan_full(config).steps)
+    plan = plan_full(config)
     run = _Run(config, steps, _new_folder(workspace), narrator)
+    for step_plan in plan.steps:
+        if step_plan.is_cached:
+            write_known(run.folder, step_plan.step, known=Known(step_plan.path, step_plan.key))
     narrator.tell(f"{config.name}: {len(steps)} steps, log in {run.folder / 'pipeline.log'}")
-    with host_of_run(run.folder), _parent_run(run, is_needed=not is_all_done) as tracked:
+    with host_of_run(run.folder), _parent_run(run, is_needed=plan.num_left > 0) as tracked:
         results = _run_here(tracked) if config.in_process else _run_under_kfp(tracked)
     return summarize(config, results=results, seconds=narrator.seconds, run_folder=run.folder)
 
@@ -119,7 +124,8 @@ def _run_here(run: _Run) -> dict[str, StageResult]:
         inputs = {name: str(results[name].path) for name in step.needs if name in results}
         with process_of_step(run.folder, step.name), keep_last_lines() as lines:
             try:
-                result = run_step(step.name, config=run.config_json, inputs=inputs)
+                known = read_known(run.folder, step.name)
+                result = run_step(step.name, config=run.config_json, inputs=inputs, known=known)
             except BaseException as error:
                 write_failure(run.folder, step.name, error=error, lines=lines)
                 raise

@@ -14,10 +14,18 @@ from phenoscale.stages import StageResult
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage; `config` and `function` are `module:name`, imported when they are needed."""
+    """A stage; `config` and `function` are `module:name`, imported when they are needed.
+
+    Attributes:
+        config: its config class.
+        function: what runs it.
+        is_pure: whether its output folder is all that it does; the registry's stages also change a
+            registry, so a complete folder alone does not mean that they are done.
+    """
 
     config: str
     function: str
+    is_pure: bool = True
 
     def load_config_class(self) -> type[Config]:
         """Import the config class."""
@@ -30,9 +38,9 @@ class Stage:
         return found
 
 
-def _stage(package: str, *, name: str) -> Stage:
+def _stage(package: str, *, name: str, is_pure: bool = True) -> Stage:
     config = f"{package}.config:{name.capitalize()}Config"
-    return Stage(config=config, function=f"{package}.stage:run_{name}")
+    return Stage(config=config, function=f"{package}.stage:run_{name}", is_pure=is_pure)
 
 
 STAGES: dict[str, Stage] = {
@@ -45,8 +53,8 @@ STAGES: dict[str, Stage] = {
     "embed": _stage("phenoscale.inference", name="embed"),
     "map": _stage("phenoscale.mapping", name="map"),
     "benchmark": _stage("phenoscale.benchmarks", name="benchmark"),
-    "register": Stage("phenoscale.registry.config:RegisterConfig", "phenoscale.registry.stage:run_register"),
-    "promote": Stage("phenoscale.registry.config:PromoteConfig", "phenoscale.registry.stage:run_promote"),
+    "register": _stage("phenoscale.registry", name="register", is_pure=False),
+    "promote": _stage("phenoscale.registry", name="promote", is_pure=False),
     "report": _stage("phenoscale.reports", name="report"),
 }
 

@@ -5,7 +5,7 @@ from phenoscale.stages.inputs import Input
 from phenoscale.stages.lineage import LineageNode, find_output, read_lineage, walk_lineage
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
-from phenoscale.stages.run import run_stage
+from phenoscale.stages.run import complete_output, run_stage
 
 __all__ = [
     "Input",
@@ -14,6 +14,7 @@ __all__ = [
     "StagePlan",
     "StageResult",
     "check_complete",
+    "complete_output",
     "find_output",
     "ignore",
     "output_digest",

@@ -78,7 +78,7 @@ def run_stage(
     """
     started = time.monotonic()
     found = _prepare(stage, entry=entry, config=config, inputs=inputs, source_root=source_root)
-    reused = _complete_result(found, started=started)
+    reused = complete_output(stage, folder=found.folder, key=found.key)
     stop_if_planning(
         StagePlan(
             stage=stage,
@@ -92,7 +92,7 @@ def run_stage(
         return _say_reused(reused)
     with hold_lease(lock_path(found.folder), stage=stage):
         # another runner may have finished between the look and the lease
-        reused = _complete_result(found, started=started)
+        reused = complete_output(stage, folder=found.folder, key=found.key)
         return _say_reused(reused) if reused else _build(found, build=build, started=started)
 
 
@@ -122,23 +122,21 @@ def _prepare(
     )
 
 
-def _complete_result(stage: _Stage, *, started: float) -> StageResult | None:
-    success = read_success(stage.folder)
-    if success is None:
+def complete_output(stage: str, *, folder: Path, key: str) -> StageResult | None:
+    """Return the complete output of a stage in a folder, None unless it has this key."""
+    started = time.monotonic()
+    success = read_success(folder)
+    if success is None or success.key != key or changed_file(folder, success) is not None:
         return None
-    changed = changed_file(stage.folder, success)
-    if changed is not None or success.key != stage.key:
-        return None
-    clear_failure(stage.folder)
-    summary = read_record(stage.folder / LINEAGE).get("summary", {})
+    clear_failure(folder)
     return StageResult(
-        stage=stage.name,
-        key=stage.key,
-        path=stage.folder,
+        stage=stage,
+        key=key,
+        path=folder,
         digest=success.digest,
         reused=True,
         seconds=time.monotonic() - started,
-        summary=summary,
+        summary=read_record(folder / LINEAGE).get("summary", {}),
     )
 
 
