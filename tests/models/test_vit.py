@@ -119,3 +119,13 @@ def test_drop_path_rises_linearly_over_the_blocks():
 def test_dimensions_that_do_not_fit_are_a_user_error(changes, words):
     with pytest.raises(UserError, match=words):
         small_config(**changes)
+
+
+def test_keys_start_equal_to_queries_so_that_tokens_first_attend_to_their_like():
+    vit = VisionTransformer(small_config())
+    initialize(vit, generator=seeded(0))
+    for block in vit.blocks:
+        dim = block.attn.qkv.in_features
+        query, key, value = block.attn.qkv.weight.split(dim)
+        assert torch.equal(query, key)
+        assert not torch.equal(query, value)
