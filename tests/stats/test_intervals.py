@@ -48,7 +48,8 @@ def test_resampling_genes_is_wider_than_resampling_pairs_when_pairs_share_genes(
         [(10 * m + i, 10 * m + j) for m in range(20) for i in range(10) for j in range(i + 1, 10)]
     )
     values = np.repeat(np.arange(20) < 10, 45).astype(float)
-    genes = bootstrap_pair_mean(values, pairs_Q2=pairs, num_members=200, num_resamples=400, seed=0)
+    counts = resample_counts(200, num_resamples=400, generator=np.random.default_rng(0))
+    genes = bootstrap_pair_mean(values, pairs_Q2=pairs, counts_BN=counts)
     independent = bootstrap_mean(values, num_resamples=400, seed=0)
     assert genes.value == independent.value == 0.5
     assert genes.high - genes.low > 2 * (independent.high - independent.low)

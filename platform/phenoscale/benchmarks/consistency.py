@@ -165,7 +165,7 @@ def _pooled_rows(
     same, different, owner = pairs.same[chosen], pairs.different[chosen], pairs.perturbation[chosen]
     members, position = np.unique(owner, return_inverse=True)
     counts = resample_counts(len(members), num_resamples=config.num_resamples, generator=generator)
-    weights = counts[:, position]
+    weights = counts[:, position].astype(np.float64)
     resampled = resampled_statistics(same, different, weights_Bn=weights, weights_Bm=weights)
     setting = canonical_setting(n=size, m=size, interval="perturbations", **shared)
     rows = []

@@ -9,7 +9,7 @@ Shapes: N perturbations, D dimensions, Q pairs of a source.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import num_pairs, pair_cosines, unit_rows
-from phenoscale.stats.intervals import Estimate, bootstrap_pair_mean
+from phenoscale.stats.intervals import Counts, Estimate, bootstrap_pair_mean, resample_counts
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -156,11 +156,11 @@ def recall_rows(
     for stratum, part in under_test(perturbation_map).by_stratum():
         scores = score_pairs(part.entities, part.embeddings, sources=sources, tails=tails)
         shared = {**(settings or {}), **stratum}
+        generator = np.random.default_rng(bootstrap.seed)
+        counts = resample_counts(len(part), num_resamples=bootstrap.num_resamples, generator=generator)
         for source in scores.sources:
             for pair in tails:
-                rows += _source_rows(
-                    source, scores, pair=pair, arms=arms, settings=shared, bootstrap=bootstrap
-                )
+                rows += _source_rows(source, scores, pair=pair, arms=arms, settings=shared, counts_BN=counts)
         if scores.num_zero_vectors:
             count = scores.num_zero_vectors
             rows.append(
@@ -175,6 +175,7 @@ def recall_rows(
                 )
             )
     # The plain recall of each source comes first: whoever reads one number reads that one.
+    rows = [replace(row, seed=bootstrap.seed) for row in rows]
     return sorted(rows, key=lambda row: row.metric != "recall")
 
 
@@ -229,7 +230,7 @@ def paired_recall_difference(
     values = np.array([[hits[0][pair], hits[1][pair]] for pair in common], np.float64)
     generator = np.random.default_rng(bootstrap.seed)
     gaps = values[:, 0] - values[:, 1]
-    draws = generator.multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), size=bootstrap.num_resamples)
+    draws = resample_counts(len(gaps), num_resamples=bootstrap.num_resamples, generator=generator)
     resampled = draws @ gaps / len(gaps)
     low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
     return PairedDifference(
@@ -261,7 +262,7 @@ def _source_rows(
     pair: Tails,
     arms: Mapping[str, str] | None,
     settings: Mapping[str, Any],
-    bootstrap: Bootstrap,
+    counts_BN: Counts,
 ) -> list[Row]:
     everything = np.ones(len(source.pairs), np.bool_)
     parts = {"recall": everything}
@@ -281,9 +282,7 @@ def _source_rows(
         estimate = bootstrap_pair_mean(
             source.hits[pair][mask].astype(np.float64),
             pairs_Q2=source.pairs[mask],
-            num_members=len(scores.entities),
-            num_resamples=bootstrap.num_resamples,
-            seed=bootstrap.seed,
+            counts_BN=counts_BN,
         )
         rows.append(
             Row(
@@ -296,7 +295,6 @@ def _source_rows(
                 high=estimate.high,
                 n=int(mask.sum()),
                 excluded=source.num_excluded + int(len(mask) - mask.sum()),
-                seed=bootstrap.seed,
             )
         )
     return rows

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
-_PAIR_CHUNK = 4_000_000
+Counts = npt.NDArray[np.int16]
+_CHUNK = 4_000_000
+_RESAMPLES_AT_ONCE = 100
 _NORMAL_975 = 1.959963984540054
 
 
@@ -35,11 +38,12 @@ def wilson_interval(successes: int, *, total: int) -> Estimate:
     return Estimate(share, float(max(center - half, 0.0)), float(min(center + half, 1.0)))
 
 
-def resample_counts(num_units: int, *, num_resamples: int, generator: np.random.Generator) -> Array:
-    """How often each unit is drawn in each bootstrap resample, [B, units]."""
-    return generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples).astype(
-        float
-    )
+def resample_counts(num_units: int, *, num_resamples: int, generator: np.random.Generator) -> Counts:
+    """How often each unit is drawn in each bootstrap resample, [B, units]; int16 to stay small."""
+    counts = np.empty((num_resamples, num_units), np.int16)
+    for resample in counts:
+        resample[:] = np.bincount(generator.integers(0, num_units, num_units), minlength=num_units)
+    return counts
 
 
 def percentile_interval(value: float, *, resampled_B: Array) -> Estimate:
@@ -51,33 +55,32 @@ def percentile_interval(value: float, *, resampled_B: Array) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def mean_over_pairs(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Array) -> Array:
+def mean_over_pairs(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Counts) -> Array:
     """Means of a value of pairs in bootstrap resamples of their members, [B].
 
     A pair whose members are drawn a and b times counts a * b times: pairs that share a gene move together.
     """
     members, flat = np.unique(pairs_Q2, return_inverse=True)
-    index_Q2 = flat.reshape(pairs_Q2.shape)
-    counts_BM = counts_BN[:, members]
+    rows, columns = flat.reshape(pairs_Q2.shape).T
+    shape = (len(members), len(members))
+    # The weighted sum over pairs is the quadratic form w' V w of a sparse V: no weight per pair is stored.
+    scored = csr_array((values_Q, (rows, columns)), shape=shape)
+    counted = csr_array((np.ones(len(values_Q)), (rows, columns)), shape=shape)
     means = np.full(len(counts_BN), np.nan)
-    step = max(_PAIR_CHUNK // max(len(values_Q), 1), 1)
-    for start in range(0, len(counts_BM), step):
-        chunk = counts_BM[start : start + step]
-        weights = chunk[:, index_Q2[:, 0]] * chunk[:, index_Q2[:, 1]]
-        total = weights.sum(axis=1)
+    for start in range(0, len(counts_BN), _RESAMPLES_AT_ONCE):
+        weights_MB = counts_BN[start : start + _RESAMPLES_AT_ONCE, members].T.astype(float, order="C")
+        total = np.einsum("mb,mb->b", weights_MB, counted @ weights_MB)
+        right = np.einsum("mb,mb->b", weights_MB, scored @ weights_MB)
         usable = total > 0
-        means[start : start + step][usable] = (weights @ values_Q)[usable] / total[usable]
+        means[start : start + _RESAMPLES_AT_ONCE][usable] = right[usable] / total[usable]
     return means
 
 
-def bootstrap_pair_mean(
-    values_Q: Array, *, pairs_Q2: Positions, num_members: int, num_resamples: int, seed: int
-) -> Estimate:
+def bootstrap_pair_mean(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Counts) -> Estimate:
     """Mean over pairs with an interval from resampling the members (genes) that the pairs connect."""
     if not len(values_Q):
         return Estimate(np.nan, np.nan, np.nan)
-    counts = resample_counts(num_members, num_resamples=num_resamples, generator=np.random.default_rng(seed))
-    resampled = mean_over_pairs(values_Q, pairs_Q2=pairs_Q2, counts_BN=counts)
+    resampled = mean_over_pairs(values_Q, pairs_Q2=pairs_Q2, counts_BN=counts_BN)
     return percentile_interval(float(values_Q.mean()), resampled_B=resampled)
 
 
@@ -87,7 +90,7 @@ def bootstrap_mean(values_N: Array, *, num_resamples: int, seed: int) -> Estimat
         return Estimate(np.nan, np.nan, np.nan)
     generator = np.random.default_rng(seed)
     resampled = np.empty(num_resamples)
-    step = max(_PAIR_CHUNK // len(values_N), 1)
+    step = max(_CHUNK // len(values_N), 1)
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
         drawn = generator.integers(0, len(values_N), (size, len(values_N)))
