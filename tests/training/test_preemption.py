@@ -26,6 +26,16 @@ def test_signal_is_only_noted_while_training():
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_worker_notes_the_signal_while_training_and_leaves_it_alone_otherwise():
+    before = signal.getsignal(signal.SIGTERM)
+    with Preemption(raises_outside=False) as preemption:
+        assert signal.getsignal(signal.SIGTERM) == before
+        with preemption.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert preemption.is_requested
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_handler_of_before_is_put_back():
     before = signal.getsignal(signal.SIGTERM)
     with Preemption():

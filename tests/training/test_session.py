@@ -9,7 +9,7 @@ from tests.support.pretraining import tiny_model
 
 
 def block_flops(*, tokens, dim, hidden):
-    """Two operations a multiplication: q, k, v, output, both products of attention, both layers of the MLP."""
+    """Two operations a multiplication: q, k, v, output, both products of attention, the MLP."""
     return 2 * tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * 2 * tokens * tokens * dim
 
 

@@ -12,33 +12,46 @@ from phenoscale.errors import RetryError
 
 
 class Preemption:
-    """Turns SIGTERM into a RetryError: at once, or, while training, after the step has been saved.
+    """Notes SIGTERM while training steps are taken, so that the step can be saved first.
 
     Use it in a `with` block. Only a main thread can receive signals; elsewhere it does nothing.
+
+    Args:
+        raises_outside: outside of training steps raise a RetryError. An agent's worker does without: the
+            signal then ends it at once, even while it waits for another rank inside of torch, where
+            Python's handlers do not run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, raises_outside: bool = True) -> None:
         self.is_requested = False
+        self._raises_outside = raises_outside
         self._is_deferred = False
+        self._is_active = False
 
     def __enter__(self) -> Preemption:
-        self._is_installed = threading.current_thread() is threading.main_thread()
-        if self._is_installed:
-            self._previous = signal.signal(signal.SIGTERM, self._handle)
+        self._is_active = threading.current_thread() is threading.main_thread()
+        if self._is_active:
+            self._previous = signal.getsignal(signal.SIGTERM)
+            if self._raises_outside:
+                signal.signal(signal.SIGTERM, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_installed:
+        if self._is_active:
             signal.signal(signal.SIGTERM, self._previous)
+            self._is_active = False
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Only note the signal while the context is open: its owner looks at `is_requested`."""
         self._is_deferred = True
+        outside = signal.signal(signal.SIGTERM, self._handle) if self._is_active else None
         try:
             yield
         finally:
             self._is_deferred = False
+            if self._is_active:
+                signal.signal(signal.SIGTERM, outside)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True

@@ -35,7 +35,7 @@ def main(job_file: Path) -> int:
         return int(earlier["exit_code"])
     job = json.loads(job_file.read_bytes())
     configure_logging(job["log_level"])
-    with Preemption() as preemption:
+    with Preemption(raises_outside=False) as preemption:
         try:
             _train(PretrainConfig(**job["config"]), folder=Path(job["folder"]), preemption=preemption)
         except BaseException as error:
