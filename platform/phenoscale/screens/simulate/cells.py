@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from phenoscale.screens.simulate.phenotypes import PAINTED_CHANNELS, cell_properties
 
 Image = npt.NDArray[np.float32]
-_HALF_WINDOW_PX = 24
+_HALF_WINDOW_PX = 36
 _FULL_SCALE = 65535.0
 # Mean brightness of a healthy cell in each stain, as a share of the full scale.
 _BRIGHTNESS = {"DNA": 0.22, "ER": 0.15, "RNA": 0.14, "AGP": 0.15, "Mito": 0.15}

@@ -44,7 +44,7 @@ class BiologyConfig(Config):
         0.5, ge=0, help="Phenotype shared by every gene of an arm (proximity bias), relative to an effect."
     )
     well_noise: float = setting(0.15, ge=0, help="Well-to-well deviation, in latent units per dimension.")
-    cell_noise: float = setting(0.5, ge=0, help="Cell-to-cell deviation, in latent units per dimension.")
+    cell_noise: float = setting(0.4, ge=0, help="Cell-to-cell deviation, in latent units per dimension.")
     positive_control_strength: float = setting(4.0, ge=0, help="Length of the positive control's phenotype.")
 
 
@@ -60,7 +60,7 @@ class LayoutConfig(Config):
     positive_controls_per_plate: int = setting(6, ge=0, help="Wells with the positive control on each plate.")
     sites_per_well: int = setting(1, ge=1, help="Fields of view imaged in each well.")
     field_size_px: int = setting(128, ge=32, help="Height and width of a field of view in pixels.")
-    cells_per_field: float = setting(16.0, gt=0, help="Mean number of cells in a field of 128 x 128 pixels.")
+    cells_per_field: float = setting(9.0, gt=0, help="Mean number of cells in a field of 128 x 128 pixels.")
 
 
 class NuisanceConfig(Config):
@@ -70,7 +70,7 @@ class NuisanceConfig(Config):
         0.35, ge=0, help="Standard deviation of log stain gain between experiments."
     )
     plate_gain: float = setting(0.12, ge=0, help="Standard deviation of log stain gain between plates.")
-    well_gain: float = setting(0.10, ge=0, help="Standard deviation of log stain gain between wells.")
+    well_gain: float = setting(0.30, ge=0, help="Standard deviation of log stain gain between wells.")
     experiment_shift: float = setting(
         0.5, ge=0, help="Phenotype shift between experiments, latent units a dimension."
     )
@@ -87,7 +87,7 @@ class NuisanceConfig(Config):
     )
     focus_spread: float = setting(0.3, ge=0, help="Relative deviation of the blur between wells and plates.")
     background: float = setting(0.03, ge=0, help="Background of every channel, as a share of the full scale.")
-    photons: float = setting(250.0, gt=0, help="Photons at full scale: fewer photons, more shot noise.")
+    photons: float = setting(1000.0, gt=0, help="Photons at full scale: fewer photons, more shot noise.")
     read_noise: float = setting(0.01, ge=0, help="Camera noise, as a share of the full scale.")
 
 

@@ -24,21 +24,21 @@ class Property:
 
 
 SHAPE_AND_TEXTURE = (
-    Property("nucleus_radius_px", 5.2, 0.12),
+    Property("nucleus_radius_px", 8.5, 0.12),
     Property("nucleus_elongation", 1.25, 0.14),
-    Property("cell_radius_px", 12.5, 0.12),
+    Property("cell_radius_px", 19.0, 0.12),
     Property("cell_elongation", 1.25, 0.16),
     Property("cell_lobes", 0.12, 0.45),
-    Property("chromatin_wavelength_px", 3.6, 0.25),
+    Property("chromatin_wavelength_px", 6.0, 0.25),
     Property("chromatin_contrast", 0.28, 0.45),
     Property("er_decay", 0.75, 0.30),
-    Property("er_wavelength_px", 4.5, 0.25),
-    Property("nucleolus_radius_px", 1.25, 0.22),
+    Property("er_wavelength_px", 7.5, 0.25),
+    Property("nucleolus_radius_px", 2.0, 0.22),
     Property("nucleolus_brightness", 1.6, 0.35),
-    Property("golgi_radius_px", 2.0, 0.28),
+    Property("golgi_radius_px", 3.2, 0.28),
     Property("actin_fibers", 0.35, 0.5),
-    Property("actin_wavelength_px", 4.2, 0.25),
-    Property("mito_wavelength_px", 4.0, 0.28),
+    Property("actin_wavelength_px", 6.5, 0.25),
+    Property("mito_wavelength_px", 6.5, 0.28),
     Property("mito_radius", 0.62, 0.18),
 )
 INTENSITIES = tuple(Property(f"intensity_{name}", 1.0, 0.25) for name in PAINTED_CHANNELS)
