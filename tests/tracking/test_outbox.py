@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+
 from phenoscale.tracking.outbox import MAX_METRICS_PER_CALL, Outbox, OutboxTimes, is_final
 
 QUICK = OutboxTimes(

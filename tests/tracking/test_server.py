@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from phenoscale.config import Runtime
 from phenoscale.errors import UserError
 from phenoscale.tracking.server import artifact_folder, connect, experiment_id, tracking_uri
-
-from tests.tracking.conftest import FirstUse
+from tests.support.run_store import first_use
 
 
 def test_runs_are_kept_in_the_workspace_by_default(tmp_path: Path) -> None:
@@ -58,5 +58,5 @@ def test_importing_tracking_does_not_import_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_the_first_use_of_a_workspace_says_nothing_on_the_console(first_use: FirstUse) -> None:
-    assert first_use.console == ""
+def test_the_first_use_of_a_workspace_says_nothing_on_the_console() -> None:
+    assert first_use().console == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from phenoscale.config import Runtime
 from phenoscale.errors import RetryError, UserError
 from phenoscale.tracking.outbox import OutboxTimes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from phenoscale.errors import PhenoscaleError, RetryError
 from phenoscale.storage import digest_bytes
 from phenoscale.tracking.outbox import is_final
-from phenoscale.tracking.server import connect, experiment_id, tracking_uri
+from phenoscale.tracking.server import connect, experiment_id, is_local, tracking_uri
 
 if TYPE_CHECKING:
     from phenoscale.config import Runtime
@@ -109,7 +109,13 @@ class Registry:
             self._client.finalize_logged_model(model.model_id, "READY")
             source = f"{model.artifact_location}/{ENCODER_FOLDER}"
             version = self._client.create_model_version(
-                name, source=source, tags={**tags, "model_id": model.model_id}, await_creation_for=0
+                name,
+                source=source,
+                # A server asks which model the files belong to; the SQLite store would look for that model at
+                # MLflow's global address and not at its own.
+                model_id=None if is_local(self.address) else model.model_id,
+                tags={**tags, "model_id": model.model_id},
+                await_creation_for=0,
             )
             return self._version(name, number=str(version.version))
 

@@ -58,7 +58,8 @@ section > h2 { padding-bottom: .1rem; }
 figure { margin: 1.3rem 0 1.7rem; }
 .plate { border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1rem; background: var(--paper);
   overflow-x: auto; }
-.plate > svg { display: block; width: 100%; height: auto; max-width: 860px; min-width: 560px; margin: 0 auto; }
+.plate > svg { display: block; width: 100%; height: auto; max-width: 860px; min-width: 560px;
+  margin: 0 auto; }
 figcaption { color: var(--muted); font-size: .9rem; line-height: 1.55; margin-top: .6rem; max-width: 78ch; }
 figcaption b { color: var(--ink); font-weight: 600; }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: .8rem 1.6rem;

@@ -1,0 +1,66 @@
+"""A registered encoder comes back as the folder that was registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from phenoscale.errors import UserError
+from phenoscale.models.encoder import load_encoder
+from phenoscale.registry.fetch import fetch_encoder
+from phenoscale.schema.encoders import encoder_digest
+from phenoscale.tracking.server import artifact_folder
+from tests.registry.conftest import Workplace
+
+ADDRESS = "models:/phenoscale-encoder@champion"
+
+
+@pytest.fixture
+def registered(workplace: Workplace) -> Path:
+    encoder = workplace.probed(seed=1)
+    workplace.champion(seed=1, recall=0.4)
+    return encoder
+
+
+def test_the_champion_embeds_like_the_encoder_that_was_registered(
+    workplace: Workplace, registered: Path
+) -> None:
+    fetched = fetch_encoder(ADDRESS, runtime=workplace.runtime)
+    assert encoder_digest(fetched) == encoder_digest(registered)
+    crops = torch.randint(0, 65535, (2, 5, 16, 16), generator=torch.Generator().manual_seed(0))
+    original, returned = load_encoder(registered), load_encoder(fetched)
+    assert torch.equal(original.embed(crops), returned.embed(crops))
+
+
+def test_a_version_number_and_the_alias_lead_to_one_folder(workplace: Workplace, registered: Path) -> None:
+    by_alias = fetch_encoder(ADDRESS, runtime=workplace.runtime)
+    assert fetch_encoder("models:/phenoscale-encoder/1", runtime=workplace.runtime) == by_alias
+
+
+def test_an_encoder_is_downloaded_once(workplace: Workplace, registered: Path) -> None:
+    first = fetch_encoder(ADDRESS, runtime=workplace.runtime)
+    marker = first / "card.md"
+    marker.write_text("still here")
+    assert fetch_encoder(ADDRESS, runtime=workplace.runtime) == first
+    assert marker.read_text() == "still here"
+
+
+def test_weights_that_were_changed_in_the_store_are_refused(workplace: Workplace, registered: Path) -> None:
+    [stored] = artifact_folder(workplace.runtime).rglob("encoder.safetensors")
+    stored.write_bytes(stored.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UserError, match="files that are not those of encoder"):
+        fetch_encoder(ADDRESS, runtime=workplace.runtime)
+
+
+def test_an_address_without_a_version_is_a_user_error(workplace: Workplace, registered: Path) -> None:
+    refusals = {
+        "phenoscale-encoder": "is not a registered encoder; write models:/NAME@champion",
+        "models:/phenoscale-encoder@nobody": "points at nothing",
+        "models:/phenoscale-encoder/7": "points at nothing",
+        "models:/another@champion": "points at nothing",
+    }
+    for address, message in refusals.items():
+        with pytest.raises(UserError, match=message):
+            fetch_encoder(address, runtime=workplace.runtime)
