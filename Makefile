@@ -59,10 +59,10 @@ compile: $(VENV)/.installed-all  ## compile the pipelines into the package again
 	$(BIN)/phenoscale compile
 
 golden: $(VENV)/.installed-dev  ## write the golden recipes again; review their diff
-	$(BIN)/python -m tests.golden.write
+	PYTHONPATH=. $(BIN)/python tests/golden/write.py
 
 docs: $(VENV)/.installed-all  ## write docs/verbs.md again from the configs
-	$(BIN)/python -m docs.write_verbs
+	$(BIN)/python docs/write_verbs.py
 
 render: ## render the Kubernetes manifests
 	kubectl kustomize infra/overlays/example

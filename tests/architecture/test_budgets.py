@@ -16,7 +16,7 @@ MAX_POSITIONAL = 2
 EXEMPT: dict[str, str] = {}
 CODE = ("platform", "components", "pipelines", "bench", "docs")
 BAD_NAMES = ("utils.py", "helpers.py", "common.py", "misc.py")
-_UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError|placeholder|dummy|stub)\b")
+_UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError|placeholder(?!=)|dummy|stub)\b")
 
 
 def _functions(path):
@@ -101,17 +101,15 @@ def test_no_code_is_left_unfinished():
 
 
 def test_nothing_names_a_place_of_one_machine():
-    places = re.compile(
-        "|".join(["/" + "work/", "/" + "farm/", "/" + r"tmp/\w+", "/" + "home/", "/" + "root/"])
-    )
-    allowed = re.compile(r"/home/(phenoscale|nonroot)|/tmp/\.|\$\{TMPDIR")
+    roots = ("work", "farm", "tmp", "home", "root")
+    places = re.compile("|".join(rf"(?<![\w.}}])/{root}/\w" for root in roots))
     text = (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".cfg", ".json", "")
     named = [
         f"{shown(path)}:{number}: {line.strip()[:100]}"
         for path in tracked_files()
         if path.suffix in text
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
-        if places.search(line) and not allowed.search(line)
+        if places.search(line)
     ]
     assert named == []
 

@@ -7,7 +7,7 @@ from tests.architecture.tree import LIBRARY, ROOT, parsed, python_files, shown
 
 OWN_FOLDERS = ("architecture", "golden", "end_to_end", "support")
 CHECKOUT_FOLDERS = ("components", "pipelines", "infra", "bench")
-MIN_WORDS = 4
+MIN_WORDS = 3
 _MOCKS = re.compile(r"\b(Mock|MagicMock|mocker)\(|mock\.patch|monkeypatch\.setattr|@patch|xfail")
 # These two name what they look for.
 _NAMES_THE_WORDS = ("tests/architecture/test_habits.py", "tests/architecture/test_budgets.py")

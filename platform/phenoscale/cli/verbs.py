@@ -146,7 +146,7 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "plan full": Verb(
         "say what a run of the whole chain would compute and what it would reuse",
-        config="phenoscale.operations.pipeline:PipelineConfig",
+        config="phenoscale.operations.pipeline:PlanConfig",
         function="phenoscale.operations.plan:plan_full",
         plan="phenoscale.operations.plan:plan_full",
         examples=("plan full --config my-screen.yaml --workspace work",),

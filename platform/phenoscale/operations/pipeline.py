@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from phenoscale.benchmarks.config import BenchmarkConfig
 from phenoscale.config import Config, Runtime, runtime, setting
 from phenoscale.curation.config import CurateConfig
@@ -27,7 +25,6 @@ class PipelineConfig(Config):
     `ingest` names.
     """
 
-    pipeline: Literal["full"] = setting("full", help="which pipeline: full goes from plates to a report")
     name: str = runtime("full", help="name of the run in MLflow and in the summary")
     seed: int | None = setting(None, ge=0, help="seed of every stage, in place of the sections' own")
     simulate: SimulateConfig | None = setting(None, help="the screen to draw; none: the plates are real")
