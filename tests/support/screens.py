@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from phenoscale.schema.addresses import format_address
 from phenoscale.schema.manifest import Manifest, StoreRef, write_manifest
 from phenoscale.schema.screen import PlateEntry, ScreenHeader
