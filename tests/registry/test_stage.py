@@ -247,5 +247,5 @@ def test_a_registry_that_is_away_is_a_reason_to_retry(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     encoder, rows = workplace.probed(), workplace.benchmarked(trained=0.4, untrained=0.2)
     away = workplace.runtime.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
-    with pytest.raises(RetryError, match="registry at http://127.0.0.1:9 is away"):
+    with pytest.raises(RetryError, match=r"registry at http://127\.0\.0\.1:9 is away"):
         run_register(RegisterConfig(encoder=str(encoder), benchmark=str(rows), runtime=away))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from phenoscale.benchmarks.config import BatchEffectConfig, BenchmarkConfig, ConsistencyConfig, RecallConfig
 from phenoscale.benchmarks.null_screens import ScreenSpec, SimulatedScreen, simulate_screen
 from phenoscale.benchmarks.stage import run_benchmark
@@ -34,7 +35,6 @@ from phenoscale.schema.maps import write_bare_map
 from phenoscale.schema.rows import Row, canonical_setting, write_rows
 from phenoscale.screens.store import open_screen
 from phenoscale.stages import StageResult, run_stage
-
 from tests.support.screens import make_tiny_store
 
 ENCODERS = ("trained", "untrained", "pixel_statistics")
@@ -94,7 +94,10 @@ def make_pipeline_outputs(workspace: Path, *, num_modules: int = 8, seed: int = 
         workspace, "curate", build=lambda folder: _write_manifest(folder, screen), inputs={"stores": [screen]}
     )
     pretrain = made_up(
-        workspace, "pretrain", build=lambda folder: _write_training(folder, seed), inputs={"manifest": manifest}
+        workspace,
+        "pretrain",
+        build=lambda folder: _write_training(folder, seed),
+        inputs={"manifest": manifest},
     )
     imported = {
         name: made_up(
@@ -171,9 +174,7 @@ def _write_manifest(folder: Path, screen: Path) -> Mapping[str, Any]:
     funnel = (
         FunnelStep(rule="in the stores", setting="", kept=4240, removed=0),
         FunnelStep(rule="quality", setting="not empty, not saturated, in focus", kept=4102, removed=138),
-        FunnelStep(
-            rule="negative controls", setting="keep 10 % of each plate's", kept=3310, removed=792
-        ),
+        FunnelStep(rule="negative controls", setting="keep 10 % of each plate's", kept=3310, removed=792),
         FunnelStep(rule="minimum replicates", setting="at least 3 wells", kept=3286, removed=24),
     )
     stores = (StoreRef(uri=str(screen), digest=store.digest),)
@@ -288,7 +289,9 @@ def write_probe(
                     value = best * bend + 0.006 * rng.standard_normal() + 0.03 * ("+" in features)
                     chosen = (features, strength, block) == ("embedding", 0.01, min(4, num_blocks - 1))
                     rows.append(
-                        _probe_row(features, value, encoder=name, block=block, strength=strength, chosen=chosen)
+                        _probe_row(
+                            features, value, encoder=name, block=block, strength=strength, chosen=chosen
+                        )
                     )
     write_rows(folder, rows)
     (folder / "probe.json").write_text(json.dumps({"encoders": {}}))

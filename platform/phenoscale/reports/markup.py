@@ -95,11 +95,13 @@ def table(
 ) -> Markup:
     """A table; the columns of the given numbers are aligned as figures."""
 
-    def cell(name: str, index: int, content: Content) -> Markup:
-        return tag(name, content or "", class_="number" if index in numeric else None)
+    def line(contents: Sequence[Content], *, cell: str) -> Markup:
+        kinds = ["number" if index in numeric else None for index in range(len(contents))]
+        cells = (tag(cell, content or "", class_=kind) for content, kind in zip(contents, kinds, strict=True))
+        return tag("tr", *cells)
 
-    head = tag("tr", *(cell("th", index, name) for index, name in enumerate(header)))
-    body = join(tag("tr", *(cell("td", index, content) for index, content in enumerate(row))) for row in rows)
+    head = line(header, cell="th")
+    body = join(line(row, cell="td") for row in rows)
     return tag(
         "div",
         tag(

@@ -122,9 +122,9 @@ table.sortable th[aria-sort="descending"]::after { content: " \\2193"; }
 .times .bar { display: flex; align-items: center; gap: .6rem; color: var(--muted); white-space: nowrap; }
 .times .bar i { display: block; height: .85rem; border-radius: 3px; background: #a9cdec; min-width: 2px; }
 .square { max-width: 720px; margin: 0 auto; }
-.neighbors td:nth-child(-n+2), #rows td { white-space: nowrap; }
-#rows td.setting { white-space: normal; min-width: 26rem; color: var(--muted); }
-#rows code { overflow-wrap: normal; }
+.neighbors td:nth-child(-n+2), #rows-table td { white-space: nowrap; }
+#rows-table td.setting { white-space: normal; min-width: 26rem; color: var(--muted); }
+#rows-table code { overflow-wrap: normal; }
 .neighbor { display: inline-block; margin: 0 .35rem .15rem 0; white-space: nowrap; }
 .neighbor.same { color: var(--good); font-weight: 600; }
 .neighbor small { color: var(--faint); font-weight: 400; }

@@ -130,12 +130,12 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], *, x: float,
     """Write the names at the right edge, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = 0.16 * (high - low) / max(height - 0.8, 1.0)
-    placed = _spread([value for value, _, _ in ends], gap=gap, low=low, high=high)
+    placed = spread_apart([value for value, _, _ in ends], gap=gap, low=low, high=high)
     for (_, label, color), y in zip(ends, placed, strict=True):
         direct_label(axes, (x, y), text=label, color=color)
 
 
-def _spread(values: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
+def spread_apart(values: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
     """Move values apart to at least `gap`, as little as a sweep up and a sweep down can."""
     order = sorted(range(len(values)), key=lambda index: values[index])
     places = [min(max(value, low), high) for value in values]

@@ -9,7 +9,7 @@ from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
-TABLE_NAME = "rows"
+TABLE_NAME = "rows-table"
 MAX_ROWS = 2000
 _HEADER = (
     "benchmark",

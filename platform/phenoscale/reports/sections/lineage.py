@@ -87,7 +87,7 @@ def _places(ancestry: Ancestry) -> tuple[dict[str, tuple[float, float]], int, in
     places: dict[str, tuple[float, float]] = {}
     for depth, layer in sorted(layers.items()):
         # Children stand below their parents where that is possible: fewer crossings.
-        layer.sort(key=lambda key: _mean_x(key, ancestry, places))
+        layer.sort(key=lambda key: _mean_x(key, ancestry=ancestry, places=places))
         used = len(layer) * _BOX_WIDTH + (len(layer) - 1) * _GAP_X
         for index, key in enumerate(layer):
             x = (width - used) / 2 + index * (_BOX_WIDTH + _GAP_X)
@@ -96,7 +96,7 @@ def _places(ancestry: Ancestry) -> tuple[dict[str, tuple[float, float]], int, in
     return places, width, height
 
 
-def _mean_x(key: str, ancestry: Ancestry, places: Mapping[str, tuple[float, float]]) -> tuple[float, str]:
+def _mean_x(key: str, *, ancestry: Ancestry, places: Mapping[str, tuple[float, float]]) -> tuple[float, str]:
     parents = [places[parent][0] for parent in ancestry.stages[key].parents if parent in places]
     # Labels decide among children of the same parents, so that layers of one kind keep one order.
     center = sum(parents) / len(parents) if parents else 0.0

@@ -29,7 +29,9 @@ def probe_section(material: Material) -> Section:
     """Accuracy against block for every task, and the numbers as a table."""
     tasks = probe_tasks(material.probe_rows)
     body = (
-        join([_about(), *(_shown(task, index, tasks) for index, task in enumerate(tasks))]) if tasks else None
+        join([_about(), *(_shown(task, index, tasks=tasks) for index, task in enumerate(tasks))])
+        if tasks
+        else None
     )
     return Section(
         name="probes",
@@ -58,7 +60,7 @@ def _about() -> Markup:
     )
 
 
-def _shown(task: ProbeTaskRows, index: int, tasks: list[ProbeTaskRows]) -> Markup:
+def _shown(task: ProbeTaskRows, index: int, *, tasks: list[ProbeTaskRows]) -> Markup:
     """A task in full at its first strength; at further ones on demand."""
     is_first = all(other.task != task.task for other in tasks[:index])
     content = _task(task, index)
