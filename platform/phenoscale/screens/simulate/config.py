@@ -20,7 +20,7 @@ class BiologyConfig(Config):
     guides_per_gene: int = setting(4, ge=1, help="Guides that target each gene.")
     effect_strength: float = setting(2.5, ge=0, help="Length of a gene's phenotype, in latent units.")
     intensity_share: float = setting(
-        0.3, ge=0, le=1, help="Size of a phenotype's stain-intensity part relative to shape and texture."
+        0.2, ge=0, le=1, help="Size of a phenotype's stain-intensity part relative to shape and texture."
     )
     within_module_spread: float = setting(
         0.35,
@@ -70,7 +70,7 @@ class NuisanceConfig(Config):
         0.35, ge=0, help="Standard deviation of log stain gain between experiments."
     )
     plate_gain: float = setting(0.12, ge=0, help="Standard deviation of log stain gain between plates.")
-    well_gain: float = setting(0.30, ge=0, help="Standard deviation of log stain gain between wells.")
+    well_gain: float = setting(0.40, ge=0, help="Standard deviation of log stain gain between wells.")
     experiment_shift: float = setting(
         0.5, ge=0, help="Phenotype shift between experiments, latent units a dimension."
     )
