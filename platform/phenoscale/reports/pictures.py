@@ -18,7 +18,7 @@ from phenoscale.reports.figures.palette import stain_color
 from phenoscale.reports.markup import Markup, join, tag
 
 SHOWN_PX: Final = 192
-_GAMMA: Final = 1.0
+_GAMMA: Final = 1.15
 _JPEG_QUALITY: Final = 88
 _HIDDEN: Final = (0.10, 0.115, 0.14)
 
@@ -66,8 +66,8 @@ def _triptych(images: list[Pixels], *, label: str, channels: tuple[str, ...]) ->
 
 
 def contrast(original_CHW: Pixels) -> tuple[Pixels, Pixels]:
-    """Darkest and brightest shown value of each channel: the 1st and 99.7th percentile."""
-    low, high = np.percentile(original_CHW, [1.0, 99.7], axis=(1, 2))
+    """Darkest and brightest shown value of each channel: the 5th and 99.7th percentile."""
+    low, high = np.percentile(original_CHW, [5.0, 99.7], axis=(1, 2))
     return low[:, None, None].astype(np.float32), np.maximum(high, low + 1e-6)[:, None, None].astype(
         np.float32
     )
@@ -76,13 +76,16 @@ def contrast(original_CHW: Pixels) -> tuple[Pixels, Pixels]:
 def false_color(
     image_CHW: Pixels, *, low: Pixels, high: Pixels, channels: tuple[str, ...]
 ) -> npt.NDArray[np.float64]:
-    """Add the channels up in their stains' colors, [H, W, 3] between 0 and 1."""
-    scaled = np.clip((image_CHW - low) / (high - low), 0, 1) ** _GAMMA
+    """Mix the stains' colors, [H, W, 3] between 0 and 1.
+
+    Colors that are added up burn out to white where stains overlap. So the hue is the mean of the colors, the
+    stronger stain counting more, and the brightness is that of the strongest stain.
+    """
+    scaled = np.clip((image_CHW - low) / (high - low), 0, 1).astype(np.float64)
     colors = np.array([stain_color(name, position=i) for i, name in enumerate(channels)]) / 255.0
-    mixed: npt.NDArray[np.float64] = np.einsum("chw,cr->hwr", scaled, colors)
-    # Several stains in one place would burn out: compress the sum softly instead of cutting it.
-    brightest = 1.0 - float(np.exp(-1.15 * max(1.0, 0.6 * float(colors.sum(axis=0).max()))))
-    shown: npt.NDArray[np.float64] = (1.0 - np.exp(-1.15 * mixed)) / brightest
+    hue = np.einsum("chw,cr->hwr", scaled**2, colors)
+    hue /= np.maximum(hue.max(axis=2, keepdims=True), 1e-12)
+    shown: npt.NDArray[np.float64] = hue * (scaled.max(axis=0) ** _GAMMA)[:, :, None]
     return shown
 
 

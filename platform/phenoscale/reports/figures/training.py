@@ -61,7 +61,7 @@ def _draw_loss(axes: Axes, *, loss: Curve, validation: Curve) -> None:
             label="validation",
         )
     axes.set_ylabel("reconstruction loss")
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
     # The first steps are far above the rest and would flatten the part that matters.
     later = [*list(loss.values)[len(loss.values) // 20 :], *validation.values]
     if later:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from phenoscale.reports.figures.palette import in_order
 from phenoscale.reports.markup import Content, Markup, code, interval, join, number, tag
 from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
@@ -28,7 +29,7 @@ _NUMERIC = ("value", "n", "excluded")
 
 def rows_section(material: Material) -> Section:
     """The long table of everything that was measured."""
-    rows = [*material.rows, *material.probe_rows]
+    rows = in_reading_order([*material.rows, *material.probe_rows])
     return Section(
         name="rows",
         title="All numbers",
@@ -36,6 +37,13 @@ def rows_section(material: Material) -> Section:
         body=_body(rows) if rows else None,
         absent="No benchmark or probe rows were given.",
     )
+
+
+def in_reading_order(rows: Sequence[Row]) -> list[Row]:
+    """One benchmark after the other, in each the trained encoder first; otherwise as they come."""
+    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
+    encoders = in_order(row.encoder for row in rows)
+    return sorted(rows, key=lambda row: (benchmarks.index(row.benchmark), encoders.index(row.encoder)))
 
 
 def _body(rows: Sequence[Row]) -> Markup:

@@ -85,8 +85,8 @@ def _in_words(recall: RecallTable, material: Material) -> Markup | None:
     before = recall.find(TRAINED, step=BEFORE)
     if before is not None and before.value is not None:
         change = trained.value - before.value
-        word = "raised" if change > 0 else "lowered"
-        text += f" Correction {word} it from {percent(before.value)}."
+        word = "left it at" if abs(change) < 0.005 else "raised it from" if change > 0 else "lowered it from"
+        text += f" Correction {word} {percent(before.value)}."
     return paragraph(text)
 
 
