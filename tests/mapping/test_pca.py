@@ -55,3 +55,11 @@ def test_whitening_does_not_blow_up_a_dimension_without_variance():
     fitted = fit_pca(vectors, table.frame, step=PcaStep(whiten=True))
     assert fitted.projection.shape == (8, 7)
     assert np.abs(fitted.transform(vectors, table.frame)).max() < 100
+
+
+def test_embedding_shorter_than_the_components_asked_for_keeps_all_that_it_spans():
+    table = _mixed()
+    vectors = table.embeddings.copy()
+    vectors[:, 7] = vectors[:, 0] + vectors[:, 1]
+    fitted = fit_pca(vectors, table.frame, step=PcaStep(num_components=64, statistics="all"))
+    assert fitted.projection.shape == (8, 7)

@@ -54,7 +54,11 @@ class PcaStep(Config):
     """Rotate onto the principal components, the largest first."""
 
     name: Literal["pca"] = "pca"
-    num_components: int | None = setting(None, ge=1, help="components to keep; none: all that the wells span")
+    num_components: int | None = setting(
+        None,
+        ge=1,
+        help="components to keep; none, or more than there are dimensions: all that the wells span",
+    )
     statistics: Statistics = setting("negative_controls", help=_STATISTICS)
     whiten: bool = setting(False, help="divide each component by its standard deviation")
     variance_floor: float = setting(

@@ -47,7 +47,7 @@ def fit_pca(embeddings_ND: Embeddings, wells: pd.DataFrame, *, step: PcaStep) ->
     """Fit the rotation on the chosen wells.
 
     Raises:
-        UserError: more components are asked for than the wells span.
+        UserError: the embedding has the components that are asked for, but the wells do not span them.
     """
     rows = np.flatnonzero(chosen_wells(wells, step.statistics, step=step.name))
     found = moments(embeddings_ND, rows=rows, full=True)
@@ -55,6 +55,9 @@ def fit_pca(embeddings_ND: Embeddings, wells: pd.DataFrame, *, step: PcaStep) ->
     # N wells around their mean span N - 1 dimensions; what is left is rounding.
     spanned = min(int(np.sum(values_D > step.variance_floor * values_D[0])), found.count - 1)
     wanted = spanned if step.num_components is None else step.num_components
+    if wanted >= len(values_D):
+        # An embedding this short has nothing to leave out: one list of steps serves encoders of any width.
+        wanted = spanned
     if wanted > spanned or spanned == 0:
         raise UserError(
             f"pca is asked for {wanted} components, but {found.count} wells of {len(values_D)} dimensions "
