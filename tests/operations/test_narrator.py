@@ -18,7 +18,6 @@ def _result(stage, *, reused, **summary):
 
 def test_a_finished_step_is_one_line_with_its_place_and_first_figures():
     narrator, stream = _narrator()
-    narrator.started("ingest")
     summary = {"num_plates": 3, "ratio": 0.123456, "names": ["a"], "ok": True, "more": 1, "last": 2}
     narrator.finished("ingest", result=_result("ingest", reused=False, **summary))
     line = stream.getvalue()

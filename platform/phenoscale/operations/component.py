@@ -53,7 +53,6 @@ def run_component(
     configure_logging()
     folder = Path(run_folder)
     with process_of_step(folder, step), keep_last_lines() as lines:
-        _tell(step, event="started")
         try:
             places = {
                 name: _read_place(artifact) for name, artifact in inputs.items() if artifact is not None

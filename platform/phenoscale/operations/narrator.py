@@ -22,7 +22,7 @@ class Narrator:
         self._steps, self._stream = list(steps), stream or sys.stderr
         self._done: list[str] = []
         self._width = max(map(len, steps), default=0)
-        self._began: dict[str, float] = {}
+        self._last_end = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     def tell(self, text: str) -> None:
@@ -30,16 +30,14 @@ class Narrator:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def started(self, step: str) -> None:
-        """A step's process is up."""
-        self._began[step] = time.monotonic()
-
     def finished(self, step: str, *, result: StageResult | None) -> None:
         """A step has its output."""
         if result is None:
             return
         self._done.append(step)
-        self.seconds[step] = time.monotonic() - self._began.get(step, time.monotonic())
+        # Steps run one after another: what lies between two ends is the step, its start-up included.
+        self.seconds[step] = time.monotonic() - self._last_end
+        self._last_end += self.seconds[step]
         outcome = "reused" if result.reused else "done"
         self.tell(
             f"{self._head(step)}  {outcome:6} {self.seconds[step]:7.1f} s  {_first_figures(result)}".rstrip()

@@ -109,18 +109,15 @@ class _Told:
             return
         event = json.loads(text.removeprefix(EVENT_PREFIX))
         step, kind = event["step"], event["event"]
-        if kind == "started":
-            self._run.narrator.started(step)
-        elif kind == "finished":
+        if kind == "finished":
             self._run.narrator.finished(step, result=read_result(self._run.folder, step))
-        else:
+        elif kind == "failed":
             self.failure = StepFailure(step, int(event["exit_code"]), event["message"])
 
 
 def _run_here(run: _Run) -> dict[str, StageResult]:
     results: dict[str, StageResult] = {}
     for step in run.steps:
-        run.narrator.started(step.name)
         inputs = {name: str(results[name].path) for name in step.needs if name in results}
         with process_of_step(run.folder, step.name), keep_last_lines() as lines:
             try:

@@ -102,7 +102,10 @@ def _rows(results: Mapping[str, StageResult], step: str) -> Sequence[Row]:
 
 
 def _registered(results: Mapping[str, StageResult]) -> str:
-    """The registered version and the outcome of its promotion, in the stages' own words."""
-    facts = {**results["register"].summary, **results["promote"].summary}
-    shown = ("name", "version", "decision", "champion", "promoted", "reason")
-    return ", ".join(f"{key}={facts[key]}" for key in shown if key in facts)
+    """The registered version and the outcome of its promotion."""
+    facts = results["promote"].summary
+    version = f"version {facts['version']}" if facts.get("version") else "the candidate"
+    champion = (
+        f"; champion is version {facts['champion']}" if facts.get("champion") else "; there is no champion"
+    )
+    return f"{facts['name']}: {version} {facts['decision']}{champion}"
