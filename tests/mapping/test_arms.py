@@ -48,15 +48,26 @@ def test_only_arms_with_strictly_more_unexpressed_genes_are_corrected():
     fitted = fit_arm_correction(made, _genes(), step=ArmCorrectionStep(min_num_genes=3))
     corrected = fitted.transform(made).embeddings
     assert fitted.places == (("", "1p"),)
-    assert fitted.num_unexpressed == (4,)
+    assert fitted.num_reference == (4,)
     assert np.allclose(corrected[:10], made.embeddings[:10] - made.embeddings[:4].mean(axis=0))
     assert np.array_equal(corrected[10:], made.embeddings[10:])
+
+
+def test_all_genes_of_an_arm_can_be_its_reference_and_then_its_mean_is_gone():
+    before = _map()
+    step = ArmCorrectionStep(reference="all", min_num_genes=3)
+    after = fit_arm_correction(before, _genes(), step=step).transform(before)
+    for rows in (slice(0, 10), slice(10, 20), slice(20, 29)):
+        assert np.allclose(after.embeddings[rows].mean(axis=0), 0, atol=1e-6)
+        expected = before.embeddings[rows] - before.embeddings[rows].mean(axis=0)
+        assert np.allclose(after.embeddings[rows], expected, atol=1e-6)
+    assert np.array_equal(after.embeddings[29], before.embeddings[29])
 
 
 def test_a_gene_at_the_threshold_counts_as_expressed():
     made = _map()
     fitted = fit_arm_correction(made, _genes(), step=ArmCorrectionStep(min_num_genes=2))
-    assert dict(zip(fitted.places, fitted.num_unexpressed, strict=True)) == {("", "1p"): 4, ("", "1q"): 3}
+    assert dict(zip(fitted.places, fitted.num_reference, strict=True)) == {("", "1p"): 4, ("", "1q"): 3}
 
 
 def test_strata_are_corrected_apart():

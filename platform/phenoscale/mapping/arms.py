@@ -2,7 +2,8 @@
 
 As proxbias `arm_centering.py` (Lazar et al., Nature Genetics 2024): unexpressed means
 expression strictly below the threshold, an arm qualifies with strictly more unexpressed genes than the
-minimum, and every gene of a qualifying arm is corrected. Shapes: N perturbations, D dimensions, A corrected
+minimum, and every gene of a qualifying arm is corrected. With `reference: all` every gene of the arm takes the
+place of the unexpressed ones. Shapes: N perturbations, D dimensions, A corrected
 (stratum, arm) pairs.
 """
 
@@ -31,14 +32,14 @@ class ArmCorrection:
         arms: arm of each gene of the gene table.
         places: the corrected (stratum, arm) pairs; row i of `means` is pair i.
         means: [A, D].
-        num_unexpressed: unexpressed genes behind each mean.
+        num_reference: genes behind each mean.
     """
 
     name: ClassVar[str] = "arm_correction"
     arms: dict[str, str]
     places: tuple[tuple[str, str], ...]
     means: Array
-    num_unexpressed: tuple[int, ...]
+    num_reference: tuple[int, ...]
 
     def transform(self, perturbation_map: PerturbationMap) -> PerturbationMap:
         """Subtract the arm means; a gene without an arm, or of one that does not qualify, stays as it is."""
@@ -53,7 +54,7 @@ class ArmCorrection:
 
     def parameters(self) -> dict[str, Array]:
         """The fitted arrays."""
-        return {"means": self.means, "num_unexpressed": np.array(self.num_unexpressed, np.float64)}
+        return {"means": self.means, "num_reference": np.array(self.num_reference, np.float64)}
 
 
 def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -100,7 +101,7 @@ def arms_of(perturbation_map: PerturbationMap, arms: dict[str, str]) -> npt.NDAr
 def fit_arm_correction(
     perturbation_map: PerturbationMap, genes: pd.DataFrame, *, step: ArmCorrectionStep
 ) -> ArmCorrection:
-    """Find the arms that qualify in each stratum and the mean of their unexpressed genes.
+    """Find the arms that qualify in each stratum and the mean of their reference genes.
 
     Raises:
         UserError: no gene of the table is in the map.
@@ -117,11 +118,12 @@ def fit_arm_correction(
             "gene table; check that both use the same gene symbols"
         )
     strata = np.array(stratum_names(perturbation_map.frame, perturbation_map.strata), dtype=np.str_)
-    is_silent = np.array([str(name) in unexpressed for name in entities])
+    takes_all = step.reference == "all"
+    is_reference = np.array([takes_all or str(name) in unexpressed for name in entities])
     places, means, counts = [], [], []
     for stratum in np.unique(strata):
         for arm in np.unique(arms[arms != ""]):
-            rows = np.flatnonzero((strata == stratum) & (arms == arm) & is_silent)
+            rows = np.flatnonzero((strata == stratum) & (arms == arm) & is_reference)
             if len(rows) > step.min_num_genes:
                 places.append((str(stratum), str(arm)))
                 means.append(perturbation_map.embeddings[rows].astype(np.float64).mean(axis=0))

@@ -111,11 +111,18 @@ class AggregateStep(Config):
 
 
 class ArmCorrectionStep(Config):
-    """Subtract from every gene the mean of the unexpressed genes of its chromosome arm (proximity bias)."""
+    """Subtract from every gene the mean of the unexpressed genes of its chromosome arm (proximity bias).
+
+    The mean of a few genes is noisy, and all genes of the arm inherit its noise: with few unexpressed genes
+    take the mean over all genes of the arm, which assumes that no arm is one phenotype.
+    """
 
     name: Literal["arm_correction"] = "arm_correction"
+    reference: Literal["unexpressed", "all"] = setting(
+        "unexpressed", help="genes whose mean is subtracted: the arm's unexpressed genes, or all of its genes"
+    )
     min_num_genes: int = setting(
-        20, ge=0, help="an arm is corrected when it has more unexpressed genes than this"
+        20, ge=0, help="an arm is corrected when it has more reference genes than this"
     )
     expression_column: str = setting("zfpkm", help="column of the gene table that holds the expression")
     unexpressed_below: float = setting(-3.0, help="a gene is unexpressed below this value")
