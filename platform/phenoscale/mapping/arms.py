@@ -2,9 +2,8 @@
 
 As proxbias `arm_centering.py` (Lazar et al., Nature Genetics 2024): unexpressed means
 expression strictly below the threshold, an arm qualifies with strictly more unexpressed genes than the
-minimum, and every gene of a qualifying arm is corrected. With `reference: all` every gene of the arm takes the
-place of the unexpressed ones. Shapes: N perturbations, D dimensions, A corrected
-(stratum, arm) pairs.
+minimum, and every gene of a qualifying arm is corrected. With `reference: all` every gene of the arm takes
+the place of the unexpressed ones. Shapes: N perturbations, D dimensions, A corrected (stratum, arm) pairs.
 """
 
 from __future__ import annotations
