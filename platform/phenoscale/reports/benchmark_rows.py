@@ -16,7 +16,6 @@ _STEPS = {
     "center_scale": "center-scale",
     "pca": "PCA",
     "tvn": "TVN",
-    "arm_correction": "arm correction",
     "final": "corrected",
 }
 _STRATA = ("cell_type", "timepoint_h")
@@ -72,7 +71,12 @@ def step_label(step: str) -> str:
     number, _, name = step.partition("_")
     if step == BEFORE:
         return "no correction"
-    return _STEPS.get(name, name.replace("_", " ")) if number.isdigit() else _STEPS.get(step, step)
+    return name_step(name if number.isdigit() else step)
+
+
+def name_step(name: str) -> str:
+    """What people call a step."""
+    return _STEPS.get(name, name.replace("_", " "))
 
 
 def source_label(source: str) -> str:

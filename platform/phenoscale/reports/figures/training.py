@@ -70,12 +70,16 @@ def _draw_loss(axes: Axes, *, loss: Curve, validation: Curve) -> None:
 
 
 def smoothed(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    """A centered moving average over a fifteenth of the course; the window shrinks at both ends."""
+    """A centered moving average over a fifteenth of the course.
+
+    At the start, where a loss falls fast, the window shrinks; at the end it keeps what it has behind it.
+    """
     reach = len(values) // 30
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
-    near = np.minimum(reach, np.minimum(index, len(values) - 1 - index))
-    smooth: npt.NDArray[np.float64] = (sums[index + near + 1] - sums[index - near]) / (2 * near + 1)
+    left = np.minimum(reach, index)
+    right = np.minimum(left, len(values) - 1 - index)
+    smooth: npt.NDArray[np.float64] = (sums[index + right + 1] - sums[index - left]) / (left + right + 1)
     return smooth
 
 

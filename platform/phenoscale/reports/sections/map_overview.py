@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from phenoscale.reports.benchmark_rows import name_step
 from phenoscale.reports.config import ReportConfig
 from phenoscale.reports.figures.interactive import MapPoints, draw_heatmap, draw_map
 from phenoscale.reports.figures.palette import encoder_label
@@ -51,7 +52,7 @@ def map_section(material: Material, config: ReportConfig) -> Section:
 
 
 def _describe(view: MapView, *, name: str, steps: list[str], column: str) -> str:
-    done = ", ".join(step.replace("_", " ") for step in steps) or "no correction"
+    done = ", ".join(name_step(step) for step in steps) or "no correction"
     text = f"Map of the {encoder_label(name)}: {plural(len(view), 'perturbation')}, made by {done}. "
     share, chance, count = same_group_share(view)
     if not count or math.isnan(share):

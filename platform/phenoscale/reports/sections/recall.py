@@ -156,7 +156,9 @@ def _table(found: RecallTable) -> Markup:
             ]
         )
     rows.append(["chance", number(found.chance), "", number(found.chance), "", "", ""])
-    header = ["", "before", "95 % interval", "corrected", "95 % interval", "reference minus this", "pairs"]
+    reference = next((encoder_label(row.encoder) for row in differences.values()), "reference")
+    against = f"{reference} minus this"
+    header = ["", "before", "95 % interval", "corrected", "95 % interval", against, "pairs"]
     return table(header, rows, numeric=(1, 3, 6))
 
 
