@@ -12,7 +12,7 @@ PYTEST_FLAGS ?= -q
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help setup demo test lint format acceptance bench compile golden docs render clean
+.PHONY: help setup demo test browser lint format acceptance bench compile golden docs render clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -37,6 +37,9 @@ demo: $(VENV)/.installed-all  ## the whole chain on a simulated screen, as a loc
 test: lint  ## lint, types, contracts and every test except the slow proofs
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -n 2 -m "not acceptance and not ranks"
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -m "ranks and not acceptance"
+
+browser:  ## Debian's chromium, with which some tests look at the report (as root)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 """Over three screens the trained encoder finds more of what was planted than its baselines do.
 
 `make acceptance` runs this: each screen is the demo with another seed, from the first pixel to the report, and
-takes as long as `make demo`. Bounds are those of a paired bootstrap over the planted pairs.
+takes as long as `make demo`. Bounds are those of a paired bootstrap over the planted pairs. With
+PHENOSCALE_ACCEPTANCE_WORKSPACE set, the screens stay in that folder and a second run reuses what is there.
 """
 
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,9 @@ LEAST_SHARE_REMOVED = 0.6
 def rows(request, tmp_path_factory):
     """Benchmark rows of one screen."""
     seed = request.param
-    flags = ["--simulate.seed", str(seed), "--workspace", str(tmp_path_factory.mktemp(f"seed-{seed}")), "--json"]
+    kept = os.environ.get("PHENOSCALE_ACCEPTANCE_WORKSPACE")
+    workspace = Path(kept) / f"seed-{seed}" if kept else tmp_path_factory.mktemp(f"seed-{seed}")
+    flags = ["--simulate.seed", str(seed), "--workspace", str(workspace), "--json"]
     done = subprocess.run(
         [*PHENOSCALE, "run", "full", "--config", "demo", *flags],
         # As make demo: all cores, unlike the rest of the tests.
