@@ -1,6 +1,6 @@
 """Over three screens the trained encoder finds more of what was planted than its baselines do.
 
-`make acceptance` runs this: each screen is the demo with another seed, from the first pixel to the report, and
+`make acceptance` runs this: each screen is the demo with another seed, from pixel to report, and
 takes as long as `make demo`. Bounds are those of a paired bootstrap over the planted pairs. With
 PHENOSCALE_ACCEPTANCE_WORKSPACE set, the screens stay in that folder and a second run reuses what is there.
 """
