@@ -14,7 +14,7 @@ import phenoscale
 from phenoscale.operations.graph import FULL
 from tests.support.pipeline_runs import DATED_STEPS, PHENOSCALE, cached_steps, kill, run_tiny, start_tiny
 
-pytestmark = pytest.mark.ranks
+pytestmark = [pytest.mark.ranks, pytest.mark.timeout(1800)]
 
 STEPS = {step.name for step in FULL}
 AFTER_MAPS = {"benchmark", "register", "promote", "report"}

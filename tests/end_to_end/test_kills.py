@@ -12,7 +12,7 @@ import pytest
 from phenoscale.operations.graph import FULL
 from tests.support.pipeline_runs import kill, run_tiny, start_tiny
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(7200)]
 
 SECONDS_TO_WAIT = 600
 
