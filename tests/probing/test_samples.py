@@ -48,6 +48,21 @@ def test_a_well_is_one_sample_and_its_fields_are_averaged():
     np.testing.assert_allclose(means[:, sample], embeddings[:, first].astype(float).mean(axis=1))
 
 
+def test_samples_of_one_plate_are_centered_together_and_of_no_other():
+    frame = screen()
+    samples, centered = draw(frame), draw(frame, center_by="plate")
+    embeddings = np.random.default_rng(0).normal(size=(2, len(frame), 5)).astype(np.float32)
+    plain = samples.average(embeddings, positions=samples.rows)
+    moved = centered.average(embeddings, positions=centered.rows)
+    # Plates P0 and P1 exist in each of three experiments: six plates of eight wells.
+    assert len(np.unique(centered.centers)) == 6
+    for code in range(6):
+        rows = centered.centers == code
+        np.testing.assert_allclose(
+            moved[:, rows], plain[:, rows] - plain[:, rows].mean(axis=1, keepdims=True)
+        )
+
+
 def test_a_field_is_one_sample_at_field_level():
     samples = draw(screen(), level="field")
     assert len(samples.labels) == 3 * 2 * 8 * 2

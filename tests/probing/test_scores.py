@@ -28,6 +28,7 @@ def samples_of(labels, *, confound):
         classes=tuple(f"class {code}" for code in range(labels.max() + 1)),
         groups=groups.astype(str),
         folds=groups % 5,
+        centers=np.empty(0, dtype=np.intp),
         confounds=(confound[:, None] == np.unique(confound)).astype(float),
         excluded={"no label": 3},
         excluded_classes=(),

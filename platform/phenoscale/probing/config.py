@@ -36,6 +36,11 @@ class ProbeTask(Config):
         (1.0, 0.01), min_length=1, help="strengths C of the probes, each reported"
     )
     min_class_size: int = setting(2, ge=1, help="classes with fewer samples are left out")
+    center_by: str = setting(
+        "",
+        help="subtract the mean of all samples that share a value of this column (plate, experiment): "
+        "needs no label, wants a randomized layout; empty: nothing is subtracted",
+    )
     confounds: tuple[str, ...] = setting(
         ("experiment", "plate"), help="columns that alone make the confound baseline; none: no such baseline"
     )

@@ -34,6 +34,7 @@ class Samples:
         groups: group of each sample, [N].
         folds: fold that holds each sample out, [N].
         confounds: one-hot columns of the confounds, [N, V]; none without confounds.
+        centers: samples with one code share the mean that is subtracted from them, [N]; empty: none is.
         excluded: why samples were left out, with their number.
         excluded_classes: classes that were left out.
         num_unseen: samples whose class is absent from the rows that their fold trains on.
@@ -46,6 +47,7 @@ class Samples:
     groups: npt.NDArray[np.str_]
     folds: Indices
     confounds: npt.NDArray[np.float64]
+    centers: Indices
     excluded: Mapping[str, int]
     excluded_classes: tuple[str, ...]
     num_unseen: int
@@ -58,7 +60,7 @@ class Samples:
     def average(
         self, embeddings_RnD: npt.NDArray[np.float32], *, positions: Indices
     ) -> npt.NDArray[np.float64]:
-        """Means over the fields of each sample, [R, N, D].
+        """Means over the fields of each sample, [R, N, D], centered if the task says so.
 
         Args:
             embeddings_RnD: embeddings of fields, one matrix per block.
@@ -70,7 +72,11 @@ class Samples:
         sums: npt.NDArray[np.float64] = np.add.reduceat(
             embeddings_RnD[:, positions[order]], starts, axis=1, dtype=np.float64
         )
-        return sums / counts[:, None]
+        means_RND = sums / counts[:, None]
+        for code in np.unique(self.centers):
+            of_one = np.flatnonzero(self.centers == code)
+            means_RND[:, of_one] -= means_RND[:, of_one].mean(axis=1, keepdims=True)
+        return means_RND
 
 
 def draw_samples(frame: pd.DataFrame, *, task: ProbeTask, seed: int) -> Samples:
@@ -105,6 +111,7 @@ def draw_samples(frame: pd.DataFrame, *, task: ProbeTask, seed: int) -> Samples:
         groups=groups[kept],
         folds=folds,
         confounds=_one_hot(units.iloc[kept], task=task),
+        centers=_center_codes(units.iloc[kept], task=task),
         excluded=excluded,
         excluded_classes=lost,
         num_unseen=count_unseen(codes, folds=folds),
@@ -231,6 +238,14 @@ def _one_hot(units: pd.DataFrame, *, task: ProbeTask) -> npt.NDArray[np.float64]
     return np.concatenate(
         [np.empty((len(units), 0)), *(values[:, None] == np.unique(values) for values in columns)], axis=1
     )
+
+
+def _center_codes(units: pd.DataFrame, *, task: ProbeTask) -> Indices:
+    if not task.center_by:
+        return np.empty(0, dtype=np.intp)
+    values = _values(units, task.center_by, task=task, role="center_by")
+    codes: Indices = np.unique(values, return_inverse=True)[1]
+    return codes
 
 
 def count_unseen(codes: Indices, *, folds: Indices) -> int:
