@@ -1,10 +1,25 @@
-"""Who am I among the processes that train together: read from torchrun's environment, without torch."""
+"""Who am I among processes that work together (from torchrun's environment, no torch), and whose child."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
+from typing import Final
 
-from phenoscale.errors import UserError
+from phenoscale.errors import EXIT_DONE, UserError
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def end_with_parent() -> None:
+    """Be killed when the parent is: an orphan would go on writing where the next run writes (Linux only)."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(EXIT_DONE)
 
 
 def rank() -> int:

@@ -15,7 +15,7 @@ from phenoscale.training.worker import OUTCOME_FILE, is_lost_connection, main, r
 
 CHILD = """
 import sys, time
-from phenoscale.training.worker import end_with_parent
+from phenoscale.distributed import end_with_parent
 end_with_parent()
 print("ready", flush=True)
 time.sleep(60)

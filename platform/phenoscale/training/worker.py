@@ -8,23 +8,19 @@ restart recovers.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from phenoscale.distributed import rank
+from phenoscale.distributed import end_with_parent, rank
 from phenoscale.errors import EXIT_DONE, EXIT_RETRY, PhenoscaleError, exit_code_of
 from phenoscale.logs import configure_logging
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.preemption import Preemption
 
 OUTCOME_FILE = "outcome.json"
-_PR_SET_PDEATHSIG = 1
 
 
 def main(job_file: Path) -> int:
@@ -47,15 +43,6 @@ def main(job_file: Path) -> int:
             _write_outcome(outcome, code=exit_code_of(error), message=message)
             return exit_code_of(error)
     return EXIT_DONE
-
-
-def end_with_parent() -> None:
-    """Be killed when the agent is: an orphan would go on writing where the next run writes (Linux only)."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(EXIT_DONE)
 
 
 def read_outcome(file: Path) -> dict[str, Any]:

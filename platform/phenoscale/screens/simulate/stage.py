@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 
+from phenoscale.distributed import end_with_parent
 from phenoscale.logs import progress
 from phenoscale.screens.simulate.cells import draw_field
 from phenoscale.screens.simulate.config import SimulateConfig
@@ -106,7 +107,8 @@ def image_path(key: tuple[str, str, str, int]) -> str:
 
 @contextmanager
 def _executor(num_workers: int) -> Iterator[Executor]:
-    with ProcessPoolExecutor(max(num_workers, 1), mp_context=get_context("spawn")) as executor:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(max(num_workers, 1), context, initializer=end_with_parent) as executor:
         yield executor
 
 
