@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -76,11 +77,11 @@ def encoder_label(name: str) -> str:
 
 def stain_color(name: str, *, position: int = 0) -> tuple[int, int, int]:
     """The color in which a stain is shown; stains that are not known take turns."""
-    lowered = name.lower()
+    words = re.split(r"[^a-z]+", name.lower())
     for stain, color in STAINS.items():
-        if lowered == stain or lowered.startswith(stain):
+        if any(word == stain or (len(stain) > 3 and word.startswith(stain)) for word in words):
             return color
-    if any(word in lowered for word in ("dapi", "hoechst", "nucle")):
+    if any(word.startswith(("dapi", "hoechst", "nucle")) for word in words):
         return STAINS["dna"]
     return STAINS[_STAIN_ORDER[position % len(_STAIN_ORDER)]]
 

@@ -61,7 +61,12 @@ def _describe(view: MapView, *, name: str, steps: list[str], column: str) -> str
         f"Of {plural(count, 'perturbation')} with a known {column}, {percent(share)} have a nearest "
         "neighbor "
         f"of the same {column}; a random neighbor would share it in {percent(chance)}."
+        + (" Other doses of a compound count as neighbors here." if _has_doses(view) else "")
     )
+
+
+def _has_doses(view: MapView) -> bool:
+    return bool(view.frame["perturbation"].duplicated().any())
 
 
 def _overview(view: MapView, config: ReportConfig) -> Markup:

@@ -149,9 +149,17 @@ def _moa_cards(rows: Sequence[Row]) -> list[Markup]:
     for row in rows:
         is_headline = row.metric == "nsc_accuracy" and row.settings.get("step") == FINAL
         if is_headline and row.encoder == TRAINED and row.value is not None:
-            note = f"nearest treatment of another compound, {plural(row.n, 'treatment')}"
-            return [card("mechanism of action", percent(row.value, digits=1), note=note)]
+            note = f"nearest of {plural(row.n, 'treatment')} of other compounds"
+            before = next((other for other in rows if _is_same_before(other, row)), None)
+            if before is not None and before.value is not None:
+                note += f"; before correction {percent(before.value, digits=1)}"
+            return [card("mechanism of action, corrected", percent(row.value, digits=1), note=note)]
     return []
+
+
+def _is_same_before(other: Row, row: Row) -> bool:
+    same = (other.metric, other.encoder) == (row.metric, row.encoder)
+    return same and other.settings.get("step") == BEFORE
 
 
 def _training_cards(material: Material) -> list[Markup]:

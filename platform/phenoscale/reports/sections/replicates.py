@@ -77,11 +77,16 @@ def _moa(rows: Sequence[Row], metric: str) -> Markup:
             tag("b", f"Mechanism of action, {_MOA_METRICS[metric]}. "),
             f"For each of {max(row.n for row in own)} treatments, the most similar treatment of another "
             "compound "
-            "is looked up. Without batches in common it cannot be right for the wrong reason. Lines are 95 % "
-            "binomial intervals.",
+            f"is looked up{_apart(metric)}. Lines are 95 % binomial intervals.",
         ]
     )
     return figure(drawn, caption=caption)
+
+
+def _apart(metric: str) -> str:
+    if metric != "nscb_accuracy":
+        return ""
+    return " among those that share no batch with it, so that a common batch cannot make it right"
 
 
 def _points(rows: Sequence[Row]) -> list[Point]:

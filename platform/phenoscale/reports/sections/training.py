@@ -36,7 +36,7 @@ def reconstruction_section(material: Material, *, num_shown: int) -> Section:
         caption = join(
             [
                 tag("b", "Held-out crops the model never trained on. "),
-                "Left: what it sees, a quarter of the patches. Middle: the hidden patches as it restores "
+                "Left: the patches that it sees. Middle: the hidden patches as it restores "
                 "them. "
                 "Right: the truth. Contrast is that of the original in each row. A blurred but correctly "
                 "placed "
@@ -66,7 +66,7 @@ def _course(training: TrainingFacts) -> Markup:
     caption = join(
         [
             tag("b", "Reconstruction loss. "),
-            "Validation crops come from experiments that training never saw; a validation curve that turns "
+            "Validation crops come from plates that training never saw; a validation curve that turns "
             "up "
             "while training goes down means that the model memorizes.",
         ]
