@@ -55,16 +55,14 @@ def require_lineage(encoder: Path) -> Origin:
     folder = stage_folder(encoder.resolve())
     if folder is None:
         raise UserError(
-            f"{encoder} has no lineage: it does not lie in the output of a stage, so nobody can say what it "
-            "was "
-            "trained on; register the encoder inside the output folder of `probe` or `pretrain`"
+            f"{encoder} has no lineage: it does not lie in the output of a stage, so nobody can say what "
+            "it was trained on; register the encoder inside the output folder of `probe` or `pretrain`"
         )
     success = check_complete(folder)
     lineage = read_lineage(folder)
     if lineage.get("key") != success.key or not lineage.get("inputs"):
         raise UserError(
             f"{folder} has no complete lineage: its lineage.json does not belong to its commit record or "
-            "names no "
-            "input; run the stage again"
+            "names no input; run the stage again"
         )
     return Origin(folder, lineage)

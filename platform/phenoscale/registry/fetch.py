@@ -34,8 +34,7 @@ def fetch_encoder(address: str, *, runtime: Runtime | None = None) -> Path:
     if not _is_whole(place, version=version):
         raise UserError(
             f"{address} holds files that are not those of encoder {version.encoder_digest[:12]}; they were "
-            "changed "
-            "in the registry's store: register the encoder again"
+            "changed in the registry's store: register the encoder again"
         )
     return place
 

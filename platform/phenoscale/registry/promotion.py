@@ -134,8 +134,7 @@ def _candidate(registry: Registry, config: PromoteConfig) -> Version:
         if found is None or found.encoder_digest != recorded.encoder_digest:
             raise UserError(
                 f"version {recorded.version} of {recorded.name} is not in the registry at "
-                f"{registry.address}; "
-                "register the encoder there first"
+                f"{registry.address}; register the encoder there first"
             )
         return found
     found = registry.find_by_alias(config.name, alias=CANDIDATE)

@@ -26,8 +26,8 @@ def lineage_section(material: Material) -> Section:
             [
                 tag("b", "From raw data to the promoted encoder. "),
                 "Each box is one finished stage with the first digits of its key and the time it took; an "
-                "arrow "
-                "means that its output was read. Arrows that a longer way already implies are left out.",
+                "arrow means that its output was read. Arrows that a longer way already implies are left "
+                "out.",
             ]
         )
         body = join(

@@ -59,8 +59,7 @@ def _describe(view: MapView, *, name: str, steps: list[str], column: str) -> str
         return text
     return text + (
         f"Of {plural(count, 'perturbation')} with a known {column}, {percent(share)} have a nearest "
-        "neighbor "
-        f"of the same {column}; a random neighbor would share it in {percent(chance)}."
+        f"neighbor of the same {column}; a random neighbor would share it in {percent(chance)}."
         + (" Other doses of a compound count as neighbors here." if _has_doses(view) else "")
     )
 

@@ -70,8 +70,8 @@ def _in_words(recall: RecallTable, material: Material) -> Markup | None:
         return None
     text = (
         f"After correction the trained encoder's map recalls {percent(trained.value)} of the known "
-        "relationships "
-        f"({source_label(recall.source)}), {_times(trained.value, recall.chance)} what chance gives"
+        f"relationships ({source_label(recall.source)}), {_times(trained.value, recall.chance)} what "
+        "chance gives"
     )
     others = []
     for name in recall.encoders:

@@ -47,15 +47,14 @@ def _about() -> Markup:
         "How this is measured",
         paragraph(
             "The encoder is frozen. The mean of the patch tokens after each block goes into a multinomial "
-            "logistic regression with class weights; groups (experiments or plates) are either trained on or "
-            "tested on, never both. Balanced accuracy is the mean over classes of the share that is right, "
-            "so "
-            "a rare class counts as much as a frequent one."
+            "logistic regression with class weights; groups (experiments or plates) are either trained on "
+            "or tested on, never both. Balanced accuracy is the mean over classes of the share that is "
+            "right, so a rare class counts as much as a frequent one."
         ),
         paragraph(
             "The confound line is the same regression without any image: it sees only which experiment or "
-            "plate "
-            "a well is on. An accuracy says something about cells only where it stands above that line."
+            "plate a well is on. An accuracy says something about cells only where it stands above that "
+            "line."
         ),
     )
 
@@ -120,8 +119,7 @@ def _plot(task: ProbeTaskRows, *, features: str, curves: list[BlockCurve], name:
         [
             tag("b", f"Balanced accuracy per block, {_FEATURES[features]}. "),
             "Bands are 95 % intervals from resampling groups; a ring marks the block that the encoder was "
-            "cut at. "
-            "Encoders without blocks are level lines.",
+            "cut at. Encoders without blocks are level lines.",
         ]
     )
     return figure(drawn, caption=caption)

@@ -56,11 +56,10 @@ def _about(found: RecallTable) -> Markup:
     return explain(
         "How this is measured",
         paragraph(
-            "Take the cosine of every pair of perturbations in the map. A known pair counts as recalled when "
-            "its "
-            f"cosine is among the lowest {percent(lower)} or the highest {percent(1 - upper)} of all "
-            "pairs. A "
-            f"map without knowledge recalls {percent(found.chance)}. Intervals come from resampling genes."
+            "Take the cosine of every pair of perturbations in the map. A known pair counts as recalled "
+            f"when its cosine is among the lowest {percent(lower)} or the highest {percent(1 - upper)} of "
+            f"all pairs. A map without knowledge recalls {percent(found.chance)}. Intervals come from "
+            "resampling genes."
         ),
         paragraph(
             "Where the screen is simulated, the oracle is the same measurement on the planted phenotypes "
@@ -114,9 +113,8 @@ def _steps_figure(found: RecallTable, index: int) -> Markup:
     caption = join(
         [
             tag("b", "Recall before and after each correction step. "),
-            "From left to right, one more step of the map is applied. Bands are 95 % intervals. A step that "
-            "lowers "
-            "the trained encoder's line takes away biology together with the nuisance.",
+            "From left to right, one more step of the map is applied. Bands are 95 % intervals. A step "
+            "that lowers the trained encoder's line takes away biology together with the nuisance.",
         ]
     )
     return figure(drawn, caption=caption)
@@ -208,8 +206,7 @@ def _curve_figure(found: RecallTable, index: int) -> Markup | None:
         [
             tag("b", "Recall at every threshold. "),
             "The wider the tails, the more pairs count as recalled; what matters is the distance from the "
-            "gray "
-            "line, and that the order of the encoders does not hang on one threshold.",
+            "gray line, and that the order of the encoders does not hang on one threshold.",
         ]
     )
     return figure(drawn, caption=caption)
@@ -231,9 +228,8 @@ def _arms_table(found: RecallTable) -> Markup | None:
         return None
     header = ["", "map", "within one arm", "95 % interval", "across arms", "95 % interval"]
     note = paragraph(
-        "Neighbors on a chromosome arm look alike for reasons that are not function (proximity bias). Recall "
-        "that "
-        "is much higher within arms than across them is partly that artifact."
+        "Neighbors on a chromosome arm look alike for reasons that are not function (proximity bias). "
+        "Recall that is much higher within arms than across them is partly that artifact."
     )
     return explain("Recall within and across chromosome arms", note, table(header, rows, numeric=(2, 4)))
 

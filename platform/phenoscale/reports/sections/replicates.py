@@ -53,10 +53,8 @@ def _consistency(rows: Sequence[Row]) -> Markup:
         [
             tag("b", "Replicate consistency. "),
             "How far the cosines of replicates of one perturbation lie from those of different "
-            "perturbations: 0 is "
-            "no difference, 1 is perfect separation. Open points are before correction, full points after; "
-            "lines "
-            "are 95 % intervals from resampling perturbations.",
+            "perturbations: 0 is no difference, 1 is perfect separation. Open points are before "
+            "correction, full points after; lines are 95 % intervals from resampling perturbations.",
         ]
     )
     return figure(drawn, caption=caption)
@@ -76,8 +74,7 @@ def _moa(rows: Sequence[Row], metric: str) -> Markup:
         [
             tag("b", f"Mechanism of action, {_MOA_METRICS[metric]}. "),
             f"For each of {max(row.n for row in own)} treatments, the most similar treatment of another "
-            "compound "
-            f"is looked up{_apart(metric)}. Lines are 95 % binomial intervals.",
+            f"compound is looked up{_apart(metric)}. Lines are 95 % binomial intervals.",
         ]
     )
     return figure(drawn, caption=caption)

@@ -36,10 +36,8 @@ def reconstruction_section(material: Material, *, num_shown: int) -> Section:
         caption = join(
             [
                 tag("b", "Held-out crops the model never trained on. "),
-                "Left: the patches that it sees. Middle: the hidden patches as it restores "
-                "them. "
-                "Right: the truth. Contrast is that of the original in each row. A blurred but correctly "
-                "placed "
+                "Left: the patches that it sees. Middle: the hidden patches as it restores them. Right: "
+                "the truth. Contrast is that of the original in each row. A blurred but correctly placed "
                 "restoration is what a good masked autoencoder makes; single granules cannot be known.",
             ]
         )
@@ -66,8 +64,7 @@ def _course(training: TrainingFacts) -> Markup:
     caption = join(
         [
             tag("b", "Reconstruction loss. "),
-            "Validation crops come from plates that training never saw; a validation curve that turns "
-            "up "
+            "Validation crops come from plates that training never saw; a validation curve that turns up "
             "while training goes down means that the model memorizes.",
         ]
     )
