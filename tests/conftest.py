@@ -1,6 +1,7 @@
 """What every test runs under: few threads, no telemetry, reproducible property tests."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,10 @@ hypothesis.settings.register_profile(
     "house", deadline=None, database=None, derandomize=True, max_examples=50, print_blob=False
 )
 hypothesis.settings.load_profile("house")
+
+# Shells start background jobs with SIGINT ignored, and children inherit that: tests that interrupt a process
+# must also work when the test run itself is such a job.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ def test_every_verb_has_a_function_that_takes_its_config(name):
     function = find(VERBS[name].function)
     first = next(iter(inspect.signature(function, eval_str=False).parameters.values()))
     assert first.name == "config"
-    assert VERBS[name].config.rpartition(":")[2] in str(first.annotation)
+    taken = {parent.__name__ for parent in find(VERBS[name].config).__mro__}
+    assert getattr(first.annotation, "__name__", first.annotation) in taken - {"object", "BaseModel", "Config"}
 
 
 @pytest.mark.parametrize("name", VERBS)

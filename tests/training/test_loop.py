@@ -195,7 +195,7 @@ def test_training_learns_to_restore_what_can_be_predicted(manifest, tmp_path, al
     fresh = MaskedAutoencoder(settings.model, seed=settings.seed)
     untrained = validation_loss(fresh, crops=crops, settings=settings, ranks=alone)
     assert untrained > 1.0  # the mean of a standardized crop is off by its variance, 1
-    assert trained < 0.2 * untrained
+    assert trained < 0.5 * untrained
     assert trained == validation_loss(result.model, crops=crops, settings=settings, ranks=alone)
 
 
