@@ -30,7 +30,8 @@ def test_every_verb_has_a_function_that_takes_its_config(name):
     first = next(iter(inspect.signature(function, eval_str=False).parameters.values()))
     assert first.name == "config"
     taken = {parent.__name__ for parent in find(VERBS[name].config).__mro__}
-    assert getattr(first.annotation, "__name__", first.annotation) in taken - {"object", "BaseModel", "Config"}
+    named = getattr(first.annotation, "__name__", first.annotation)
+    assert named in taken - {"object", "BaseModel", "Config"}
 
 
 @pytest.mark.parametrize("name", VERBS)
