@@ -56,8 +56,6 @@ def test_the_story_tells_each_step_once_with_its_seconds(first):
         assert len(re.findall(rf"\] {step} +done +[\d.]+ s", first.story)) == 1, step
 
 
-# MLflow's own use of SQLAlchemy is deprecated there.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own use of SQLAlchemy
 def test_every_step_that_ran_has_its_own_tracked_run_under_that_of_the_pipeline(first, workspace):
     from mlflow import MlflowClient
