@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from phenoscale.loading.crops import CropMinibatch
 from phenoscale.loading.plan import mask_noise
@@ -34,7 +33,8 @@ from phenoscale.training.precision import autocast
 from phenoscale.training.preemption import preempted_error
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.schedule import learning_rate_at
-from phenoscale.training.settings import BatchPlan, TrainingSettings, plan_batch
+from phenoscale.training.settings import BatchPlan, plan_batch
+from phenoscale.training.sharding import accumulating, gradient_norm, wrap_model
 from phenoscale.training.task import StepTerms, TrainingTask
 
 
@@ -59,7 +59,7 @@ def train(task: TrainingTask) -> TrainingResult:
     with _own_randomness(ranks), contextlib.closing(checkpoints):
         model = MaskedAutoencoder(settings.model, seed=settings.seed).to(ranks.device).train()
         optimizer = build_optimizer(model, settings=settings.optimizer)
-        trained = Trained(_wrap(model, settings=settings, ranks=ranks), optimizer)
+        trained = Trained(wrap_model(model, settings=settings, ranks=ranks), optimizer)
         step = checkpoints.load_newest(trained)
         journal = Journal(task, first_step=step)
         if journal.verdict is Verdict.STOP:
@@ -95,11 +95,10 @@ def _take_step(
     )
     terms = []
     for number, (crops, noise) in enumerate(micro_batches, start=1):
-        with _synchronized(trained.model, is_last=number == batch.num_accumulations):
+        with accumulating(trained.model, is_last=number == batch.num_accumulations):
             terms.append(_backward(trained.model, crops, noise_BL=noise, task=task, batch=batch))
     own_terms = torch.stack(terms)
-    gradients = [value.grad for value in trained.model.parameters() if value.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = gradient_norm(trained.model)
     loss, mse, fourier = ranks.mean(own_terms.mean(dim=0)).tolist()
     result = StepTerms(loss=loss, mse=mse, fourier=fourier, gradient_norm=norm.item())
     stop_unless_finite(result, own_terms=own_terms, minibatch=minibatch, step=step, task=task)
@@ -158,27 +157,6 @@ def _own_randomness(ranks: Ranks) -> Iterator[None]:
     devices = [ranks.device] if ranks.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
-
-
-def _wrap(model: MaskedAutoencoder, *, settings: TrainingSettings, ranks: Ranks) -> nn.Module:
-    """The model with compiled blocks, if asked for, and with gradients averaged over the ranks."""
-    if settings.compile_blocks:
-        for block in [*model.encoder.blocks, *model.decoder.blocks]:
-            block.compile()
-    if ranks.world_size == 1:
-        return model
-    devices = [ranks.device] if ranks.device.type == "cuda" else None
-    wrapped = DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
-    wrapped.broadcast_buffers = False  # the only buffers are tables of positions, which never change
-    return wrapped
-
-
-def _synchronized(model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
-    """Average gradients over the ranks after the last micro-batch only."""
-    if is_last or not isinstance(model, DistributedDataParallel):
-        return contextlib.nullcontext()
-    no_sync: contextlib.AbstractContextManager[None] = model.no_sync()
-    return no_sync
 
 
 def _minibatches(task: TrainingTask, *, first_step: int) -> Prefetcher[CropMinibatch]:
