@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phenoscale.models.losses import mae_loss, mae_loss_terms, masked_fourier, masked_mse
-from phenoscale.models.mae import MaskedPrediction
+from phenoscale.models.objectives import MaskedPrediction
 
 
 def random_prediction(*, batch=3, grid=4, patch_size=8, channels=2, seed=0):

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from phenoscale.errors import UserError
+from phenoscale.models.families import model_config
 from phenoscale.models.losses import mae_loss
-from phenoscale.models.mae import MaskedAutoencoder, mask_patches, named_size
+from phenoscale.models.mae import MaskedAutoencoder, mask_patches
 from phenoscale.models.preprocess import standardize
 from tests.support.encoders import noise, raw_crops, tiny_mae_config
 
@@ -18,14 +19,14 @@ def crops_and_noise(num_crops):
 @pytest.mark.parametrize(
     ("changes", "kept"),
     [
-        ({"name": "small"}, 16),
-        ({"name": "S/16"}, 64),
-        ({"name": "S/8"}, 256),
-        ({"name": "L/16", "mask_ratio": 0.85}, 38),
+        ({"size": "small"}, 16),
+        ({"size": "S/16"}, 64),
+        ({"size": "S/8"}, 256),
+        ({"size": "L/16", "mask_ratio": 0.85}, 38),
     ],
 )
 def test_as_many_tokens_are_kept_as_published(changes, kept):
-    assert named_size(num_channels=5, **changes).num_kept == kept
+    assert model_config("mae", num_channels=5, **changes).num_kept == kept
 
 
 def test_mask_keeps_the_patches_of_lowest_noise():
@@ -155,5 +156,5 @@ def test_a_mask_that_keeps_all_or_nothing_is_a_user_error(ratio):
 
 
 def test_an_unknown_size_is_a_user_error_that_lists_the_sizes():
-    with pytest.raises(UserError, match="no model size 'H/14'; choose one of tiny, small, S/16"):
-        named_size("H/14", num_channels=6)
+    with pytest.raises(UserError, match="no size 'H/14' of model family mae; choose one of tiny, small, S/16"):
+        model_config("mae", size="H/14", num_channels=6)

@@ -6,7 +6,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer as TimmTransformer
 
 from phenoscale.errors import UserError
-from phenoscale.models.mae import Decoder, named_size
+from phenoscale.models.families import model_config
+from phenoscale.models.mae import Decoder
 from phenoscale.models.vit import (
     VisionTransformer,
     VisionTransformerConfig,
@@ -32,7 +33,7 @@ def num_parameters(module):
 
 @pytest.mark.parametrize(("size", "millions"), PUBLISHED_PARAMETERS.items())
 def test_named_sizes_have_the_published_number_of_parameters(size, millions):
-    config = named_size(size, num_channels=6)
+    config = model_config("mae", size=size, num_channels=6)
     with torch.device("meta"):
         encoder, decoder = VisionTransformer(config.encoder), Decoder(config)
     assert round(num_parameters(encoder) / 1e6, 1) == millions

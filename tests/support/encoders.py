@@ -2,7 +2,7 @@
 
 import torch
 
-from phenoscale.models.encoder import build_encoder, encoder_config
+from phenoscale.models.encoder import encoder_of
 from phenoscale.models.mae import MaskedAutoencoder, MaskedAutoencoderConfig
 
 CHANNELS = ("DNA", "ER", "AGP")
@@ -25,10 +25,8 @@ def tiny_mae_config(**changes):
 
 def tiny_encoder(*, seed=0, facts=None, **changes):
     mae = MaskedAutoencoder(tiny_mae_config(**changes), seed=seed)
-    config = encoder_config(
-        mae.config.encoder, channels=CHANNELS, intensity_scale=65535.0, seed=seed, **(facts or {})
-    )
-    return build_encoder(mae.encoder, config)
+    config = mae.encoder_config(channels=CHANNELS, intensity_scale=65535.0, seed=seed, **(facts or {}))
+    return encoder_of(mae.encoder_weights, config)
 
 
 def raw_crops(num_crops, *, seed=0, size=32, channels=3):

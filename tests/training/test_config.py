@@ -4,7 +4,7 @@ import pytest
 
 from phenoscale.config import fingerprint, parse_config
 from phenoscale.errors import UserError
-from phenoscale.models.mae import named_size
+from phenoscale.models.families import model_config
 from phenoscale.training.config import PretrainConfig
 
 FACTS = {"num_channels": 5, "intensity_scale": 255.0, "precision": "fp32"}
@@ -16,7 +16,7 @@ def parse(**data):
 
 def test_defaults_are_the_published_recipe():
     settings = PretrainConfig().settings(num_fields=1024, **FACTS)
-    assert settings.model == named_size("S/16", num_channels=5)
+    assert settings.model == model_config("mae", size="S/16", num_channels=5)
     assert (settings.loss.alpha, settings.loss.fourier_mode) == (0.01, "per_patch")
     assert (settings.optimizer.name, settings.optimizer.betas) == ("lion", (0.9, 0.95))
     assert settings.optimizer.weight_decay == 0.05
@@ -27,7 +27,8 @@ def test_defaults_are_the_published_recipe():
 def test_size_is_a_start_from_which_single_dimensions_differ():
     config = parse(model={"size": "small", "num_blocks": 3, "mask_ratio": 0.5}, crop_size=32)
     settings = config.settings(num_fields=10, **FACTS)
-    assert settings.model == named_size("small", num_channels=5, num_blocks=3, mask_ratio=0.5, crop_size=32)
+    changes = {"num_blocks": 3, "mask_ratio": 0.5, "crop_size": 32}
+    assert settings.model == model_config("mae", size="small", num_channels=5, **changes)
 
 
 def test_epochs_become_steps_and_steps_when_given_count():

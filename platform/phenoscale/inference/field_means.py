@@ -19,7 +19,7 @@ from phenoscale.errors import UserError
 from phenoscale.inference.config import Layout
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import iterate_fields
-from phenoscale.models.encoder import Encoder
+from phenoscale.models.readout import Encoder
 
 Rows = npt.NDArray[np.int64]
 Readout = Callable[[Tensor], Tensor]

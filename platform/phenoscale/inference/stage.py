@@ -18,7 +18,8 @@ from phenoscale.inference.tables import average_wells, field_columns
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import Progress, get_logger, key_values, progress
-from phenoscale.models.encoder import Encoder, load_encoder
+from phenoscale.models.encoder import load_encoder
+from phenoscale.models.readout import Encoder
 from phenoscale.schema.embeddings import (
     NUM_CROPS,
     PARTITIONS,

@@ -1,16 +1,26 @@
-"""Reconstruction losses of masked autoencoders, always in float32. MAE paper Eq. 1-3; science.md 1.5, 11.2.
+"""Losses, always in float32: reconstruction (MAE paper Eq. 1-3; science.md 1.5, 11.2) and classification.
 
-Shapes: B minibatch, L patch tokens, P = C * p * p pixels of a patch (channel-major), C channels, p its side.
+Shapes: B minibatch, L patch tokens, P = C * p * p pixels of a patch (channel-major), C channels, p its side,
+K classes.
 """
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from phenoscale.models.mae import MaskedPrediction
+from phenoscale.models.objectives import ClassPrediction, MaskedPrediction, Prediction
 
 FourierMode = Literal["per_patch", "legacy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """(1 - alpha) * masked mean squared error + alpha * Fourier loss; without a mask, cross-entropy."""
+
+    alpha: float = 0.01
+    fourier_mode: FourierMode = "per_patch"
 
 
 class MaskedLoss(NamedTuple):
@@ -19,6 +29,23 @@ class MaskedLoss(NamedTuple):
     total: Tensor
     mse: Tensor
     fourier: Tensor
+
+
+def loss_terms(prediction: Prediction, *, loss: LossSettings) -> dict[str, Tensor]:
+    """What to minimize, first and under the name `loss`, and what to know about it (scalars, float32)."""
+    if isinstance(prediction, MaskedPrediction):
+        terms = mae_loss_terms(prediction, alpha=loss.alpha, fourier_mode=loss.fourier_mode)
+        return {"loss": terms.total, "mse": terms.mse, "fourier": terms.fourier}
+    return class_loss_terms(prediction)
+
+
+def class_loss_terms(prediction: ClassPrediction) -> dict[str, Tensor]:
+    """Cross-entropy of the true classes, and the fraction of crops whose class is the likeliest one."""
+    logits_BK = prediction.logits_BK.float()
+    with torch.autocast(logits_BK.device.type, enabled=False):
+        loss = torch.nn.functional.cross_entropy(logits_BK, prediction.labels_B)
+    is_right_B = logits_BK.argmax(dim=1) == prediction.labels_B
+    return {"loss": loss, "accuracy": is_right_B.float().mean()}
 
 
 def masked_mse(prediction: MaskedPrediction) -> Tensor:

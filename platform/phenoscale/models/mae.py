@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from phenoscale.errors import UserError
 from phenoscale.models.attention import TokenAttention
+from phenoscale.models.objectives import MaskedPrediction, TrainingModel
 from phenoscale.models.positions import sincos_positions
 from phenoscale.models.vit import (
     TokenNorm,
@@ -23,7 +24,8 @@ from phenoscale.models.vit import (
     patchify,
     seeded,
 )
-from phenoscale.schema.encoders import BlockStyle
+from phenoscale.models.vit_encoder import vit_encoder_config
+from phenoscale.schema.encoders import BlockStyle, EncoderConfig
 
 PUBLISHED_BLOCK: dict[str, Any] = {"block": "parallel", "qk_norm": True, "layer_scale_init": 1e-4}
 _S = {"embedding_dim": 384, "num_blocks": 12, "num_heads": 6, "drop_path_rate": 0.1, **PUBLISHED_BLOCK}
@@ -108,17 +110,6 @@ class MaskedAutoencoderConfig:
         return int(self.num_tokens * (1 - self.mask_ratio))
 
 
-def named_size(name: str, *, num_channels: int, **changes: Any) -> MaskedAutoencoderConfig:
-    """The config of a size of `SIZES` for a number of channels, with single settings changed.
-
-    Raises:
-        UserError: there is no size of that name.
-    """
-    if name not in SIZES:
-        raise UserError(f"there is no model size {name!r}; choose one of {', '.join(SIZES)}")
-    return MaskedAutoencoderConfig(**{"num_channels": num_channels, **SIZES[name], **changes})
-
-
 class PatchMask(NamedTuple):
     """Which patches are kept, and how to put all of them back in order.
 
@@ -131,15 +122,6 @@ class PatchMask(NamedTuple):
     kept_BK: Tensor
     restore_BL: Tensor
     mask_BL: Tensor
-
-
-class MaskedPrediction(NamedTuple):
-    """A reconstruction of all patches, its target and the mask: 1 where the encoder did not see the patch."""
-
-    prediction_BLP: Tensor
-    target_BLP: Tensor
-    mask_BL: Tensor
-    patch_size: int
 
 
 def mask_patches(noise_BL: Tensor, *, num_kept: int) -> PatchMask:
@@ -186,8 +168,10 @@ class Decoder(nn.Module):
         return prediction_BLP
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(TrainingModel):
     """A ViT encoder and the decoder that trains it; all weights follow from `seed`."""
+
+    config: MaskedAutoencoderConfig
 
     def __init__(self, config: MaskedAutoencoderConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -197,6 +181,28 @@ class MaskedAutoencoder(nn.Module):
         # Two streams: an untrained encoder of the same seed has the weights that this encoder starts from.
         initialize(self.encoder, generator=seeded(seed))
         initialize(self.decoder, generator=seeded(seed + 1))
+
+    @property
+    def num_mask_tokens(self) -> int:
+        """One number per patch."""
+        return self.config.num_tokens
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of the encoder, then those of the decoder."""
+        return [*self.encoder.blocks, *self.decoder.blocks]
+
+    @property
+    def encoder_weights(self) -> VisionTransformer:
+        """The transformer."""
+        return self.encoder
+
+    def encoder_config(
+        self, *, channels: tuple[str, ...], intensity_scale: float, **facts: Any
+    ) -> EncoderConfig:
+        """The description of the encoder in it."""
+        return vit_encoder_config(
+            self.config.encoder, channels=channels, intensity_scale=intensity_scale, **facts
+        )
 
     def forward(self, crops_BCHW: Tensor, noise_BL: Tensor) -> MaskedPrediction:
         """Mask, encode the kept patches, reconstruct all.

@@ -26,6 +26,14 @@ class PixelStatistics(nn.Module):
         """One readable block."""
         return 1
 
+    @property
+    def weights(self) -> nn.Module:
+        """Nothing: there are no weights."""
+        return self
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Nothing is drawn: there are no weights."""
+
     @torch.no_grad()
     def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:
         """The statistics as the one block there is: [1, B, D]."""

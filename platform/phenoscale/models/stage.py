@@ -35,7 +35,7 @@ def _build(folder: Path, *, config: ImportConfig, like: Path) -> Mapping[str, An
     return {
         "source": config.source,
         "architecture": wanted.describe(),
-        "num_parameters": sum(tensor.numel() for tensor in encoder.state_dict().values()),
+        "num_parameters": sum(tensor.numel() for tensor in encoder.weights.state_dict().values()),
         "encoder_digest": encoder_digest(place),
     }
 

@@ -18,7 +18,8 @@ from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import get_logger, key_values, progress
-from phenoscale.models.encoder import Encoder, load_encoder, save_encoder, trim_encoder
+from phenoscale.models.encoder import load_encoder, save_encoder, trim_encoder
+from phenoscale.models.readout import Encoder
 from phenoscale.probing.config import ProbeConfig, ProbeTask
 from phenoscale.probing.samples import Samples, draw_samples
 from phenoscale.probing.scores import (

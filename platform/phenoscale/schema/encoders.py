@@ -17,9 +17,13 @@ CARD_FILE = "card.md"
 FORMAT_VERSION = 1
 PIXEL_STATISTICS = ("mean", "std", "minimum", "maximum", "median")
 
-Architecture = Literal["vit", "pixel_statistics"]
+Architecture = Literal[
+    "vit", "channel_agnostic_vit", "mu_net", "densenet", "timm", "random_vectors", "pixel_statistics"
+]
 BlockStyle = Literal["standard", "parallel"]
-Pooling = Literal["mean_patch_tokens", "statistics"]
+Pooling = Literal[
+    "mean_patch_tokens", "class_token", "channel_means", "spatial_mean", "neck", "statistics", "none"
+]
 Precision = Literal["fp32", "bf16"]
 
 
@@ -28,8 +32,9 @@ class EncoderConfig:
     """Everything needed to rebuild an encoder and to feed it, besides its weights.
 
     Attributes:
-        architecture: `vit`, or `pixel_statistics` (the baseline without weights).
-        channels: stain names in the order in which the encoder reads them.
+        architecture: kind of network; `pixel_statistics` and `random_vectors` are baselines without weights.
+        channels: stain names in the order in which the encoder reads them; a channel-agnostic one was trained
+            with them and reads any.
         crop_size: height and width of the crop that the encoder reads, in pixels.
         patch_size: height and width of one token's patch, in pixels.
         embedding_dim: length of one embedding.
@@ -39,6 +44,15 @@ class EncoderConfig:
         intensity_scale: what raw intensities are divided by before self-standardization.
         num_training_crops: crops seen in training, 0 for an untrained encoder.
         trimmed_from: number of blocks before later ones were dropped; None if never trimmed.
+        legacy_bias_order: run the parallel block as the released weights need it (science.md 11.1).
+        max_channels: the most channels that a channel-agnostic encoder reads.
+        timm_model: name of the backbone in timm.
+        input_size: crops are resized to this before the backbone, in pixels; None leaves them as they are.
+        widths: channels of each stage of a MU-Net's encoder.
+        neck_dim: length of the output of a convolutional network's neck, which is its embedding.
+        ghost_batch: batch-norm statistics come from groups of so many crops of the minibatch (AdaBN): such an
+            encoder needs minibatches of one plate; None means that every crop is embedded on its own.
+        license: of the weights, as a name or in words; empty when they are the user's own.
     """
 
     architecture: Architecture
@@ -62,6 +76,14 @@ class EncoderConfig:
     num_training_crops: int = 0
     seed: int = 0
     trimmed_from: int | None = None
+    legacy_bias_order: bool = False
+    max_channels: int | None = None
+    timm_model: str | None = None
+    input_size: int | None = None
+    widths: tuple[int, ...] = ()
+    neck_dim: int | None = None
+    ghost_batch: int | None = None
+    license: str = ""
 
     def __post_init__(self) -> None:
         problems = _violations(self)
@@ -80,16 +102,22 @@ class EncoderConfig:
 
     def describe(self) -> str:
         """The architecture in a few words, for log lines and error messages."""
-        channels = ", ".join(self.channels)
-        if self.architecture == "pixel_statistics":
-            return (
-                f"pixel statistics of {self.crop_size} px crops, {len(self.channels)} channels ({channels})"
-            )
-        return (
-            f"ViT of {self.num_blocks} {self.block_style} blocks, dimension {self.embedding_dim}, "
-            f"{self.num_heads} heads, {self.patch_size} px patches, {self.crop_size} px crops of "
-            f"{len(self.channels)} channels ({channels})"
+        names = ", ".join(self.channels)
+        crops = f"{self.crop_size} px crops of {len(self.channels)} channels ({names})"
+        transformer = (
+            f"{self.num_blocks} {self.block_style} blocks, dimension {self.embedding_dim}, "
+            f"{self.num_heads} heads, {self.patch_size} px patches"
         )
+        words = {
+            "vit": f"ViT of {transformer}",
+            "channel_agnostic_vit": f"ViT for up to {self.max_channels} channels, {transformer}",
+            "mu_net": f"MU-Net of widths {'/'.join(map(str, self.widths))}",
+            "densenet": f"{self.timm_model} with a neck of {self.neck_dim}",
+            "timm": f"{self.timm_model}, {self.num_blocks} blocks, dimension {self.embedding_dim}",
+            "random_vectors": f"random vectors of dimension {self.embedding_dim}",
+            "pixel_statistics": "pixel statistics",
+        }
+        return f"{words[self.architecture]}, {crops}"
 
 
 def _violations(config: EncoderConfig) -> list[str]:
@@ -102,23 +130,52 @@ def _violations(config: EncoderConfig) -> list[str]:
         f"block must be one of 0 to {config.num_blocks - 1}, got {config.block}": (
             0 <= config.chosen_block < config.num_blocks
         ),
+        **_rules_of_architecture(config),
     }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def _rules_of_architecture(config: EncoderConfig) -> dict[str, bool]:
+    """What only some architectures need, in words, and whether it holds."""
     if config.architecture == "pixel_statistics":
         expected = len(PIXEL_STATISTICS) * len(config.channels)
-        rules[f"embedding_dim must be {expected}, five per channel, got {config.embedding_dim}"] = (
-            config.embedding_dim == expected
-        )
-    else:
-        rules[f"patch_size {config.patch_size} must divide crop_size {config.crop_size}"] = (
+        return {
+            f"embedding_dim must be {expected}, five per channel, got {config.embedding_dim}": (
+                config.embedding_dim == expected
+            )
+        }
+    if config.architecture in ("vit", "channel_agnostic_vit"):
+        return _transformer_rules(config)
+    return {
+        "mu_net": {
+            f"widths must name at least two stages, got {config.widths}": len(config.widths) > 1,
+        },
+        "densenet": {
+            "neck_dim must be given": config.neck_dim is not None,
+            "timm_model must be given": config.timm_model is not None,
+        },
+        "timm": {"timm_model must be given": config.timm_model is not None},
+        "random_vectors": {},
+    }[config.architecture]
+
+
+def _transformer_rules(config: EncoderConfig) -> dict[str, bool]:
+    num_parts = len(config.channels) if config.pooling == "channel_means" else 1
+    dim = config.embedding_dim // num_parts
+    rules = {
+        f"patch_size {config.patch_size} must divide crop_size {config.crop_size}": (
             config.patch_size > 0 and config.crop_size % config.patch_size == 0
+        ),
+        f"num_heads {config.num_heads} must divide the dimension of a token, {dim}": (
+            config.num_heads > 0 and dim % config.num_heads == 0
+        ),
+        f"the dimension of a token must be a multiple of 4 (2-D positions), got {dim}": dim % 4 == 0,
+    }
+    if config.architecture == "channel_agnostic_vit":
+        rules[f"max_channels must be at least {len(config.channels)}, got {config.max_channels}"] = (
+            config.max_channels is not None and config.max_channels >= len(config.channels)
         )
-        rules[f"num_heads {config.num_heads} must divide embedding_dim {config.embedding_dim}"] = (
-            config.num_heads > 0 and config.embedding_dim % config.num_heads == 0
-        )
-        rules[f"embedding_dim must be a multiple of 4 (2-D positions), got {config.embedding_dim}"] = (
-            config.embedding_dim % 4 == 0
-        )
-    return [rule for rule, holds in rules.items() if not holds]
+    return rules
 
 
 def encoder_folder(path: str | Path) -> Path:
@@ -174,9 +231,9 @@ def parse_encoder_config(data: Any, *, source: str) -> EncoderConfig:
             problems.append(f"{name} must be {_spell(hints[name])}, got {values[name]!r}")
     if problems:
         raise UserError(f"{source}: {'; '.join(problems)}; use the config.json written beside the weights")
-    if isinstance(values["channels"], list):
-        values["channels"] = tuple(values["channels"])
-    return EncoderConfig(**values)
+    return EncoderConfig(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    )
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -184,7 +241,7 @@ def _matches(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin is tuple:
-        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        return isinstance(value, (list, tuple)) and all(_matches(item, arguments[0]) for item in value)
     if arguments:
         return any(_matches(value, argument) for argument in arguments)
     if hint is type(None):
@@ -199,7 +256,7 @@ def _spell(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(repr(argument) for argument in arguments)
     if origin is tuple:
-        return "a list of names"
+        return "a list of names" if arguments[0] is str else "a list of numbers"
     if arguments:
         return " or ".join(_spell(argument) for argument in arguments)
     return "null" if hint is type(None) else str(hint.__name__)

@@ -51,11 +51,11 @@ class ModelConfig(Config):
         Raises:
             UserError: no such size, or dimensions that do not fit together.
         """
-        from phenoscale.models.mae import named_size
+        from phenoscale.models.families import model_config
 
         given = {**self.model_dump(exclude={"size"}), "crop_size": crop_size}
         changes = {name: value for name, value in given.items() if value is not None}
-        return named_size(self.size, num_channels=num_channels, **changes)
+        return model_config("mae", size=self.size, num_channels=num_channels, **changes)
 
 
 class LossConfig(Config):

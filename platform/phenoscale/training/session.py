@@ -17,7 +17,7 @@ from phenoscale.config import require
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import ManifestFields, load_manifest_fields
 from phenoscale.logs import get_logger, key_values
-from phenoscale.models.encoder import build_encoder, encoder_config, save_encoder
+from phenoscale.models.encoder import encoder_of, save_encoder
 from phenoscale.models.mae import MaskedAutoencoder
 from phenoscale.storage import write_atomic
 from phenoscale.training.checkpoints import keep_newest
@@ -136,8 +136,7 @@ def _write_outputs(
 ) -> dict[str, Any]:
     settings, folder = task.settings, task.folder
     model = result.model.eval()
-    config = encoder_config(
-        model.encoder.config,
+    config = model.encoder_config(
         channels=fields.channels,
         intensity_scale=settings.intensity_scale,
         # embeddings made on a CPU are the same on every CPU; on a GPU speed decides
@@ -146,7 +145,7 @@ def _write_outputs(
         num_training_crops=result.num_steps * settings.global_batch,
         seed=settings.seed,
     )
-    save_encoder(folder / "encoder", build_encoder(model.encoder, config))
+    save_encoder(folder / "encoder", encoder_of(model.encoder_weights, config))
     records = read_records(task.metrics_file)
     write_final_records(folder / METRICS_FILE, records)
     rows = choose_rows_to_show(fields, num_crops=num_shown)

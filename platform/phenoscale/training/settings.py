@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from phenoscale.errors import UserError
-from phenoscale.models.losses import FourierMode
-from phenoscale.models.mae import MaskedAutoencoderConfig
+from phenoscale.models.losses import LossSettings
+from phenoscale.schema.encoders import Precision
 
 OptimizerName = Literal["lion", "adamw", "sgd"]
-Precision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSettings:
-    """(1 - alpha) * masked mean squared error + alpha * Fourier loss."""
-
-    alpha: float = 0.01
-    fourier_mode: FourierMode = "per_patch"
+Shape = Literal["cosine", "one_cycle_released", "cyclic_cosine", "constant"]
+Warmup = Literal["linear", "cosine"]
+Recompute = Literal["none", "elementwise", "blocks"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """The optimizer and its constants; `sgd` is plain, without momentum, and ignores the betas."""
+    """The optimizer and its constants: `sgd` has momentum and ignores the betas, the others the reverse."""
 
     name: OptimizerName = "lion"
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.95)
+    momentum: float = 0.0
     weight_decay: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """Linear warm-up over a fraction of all steps, then half a cosine to zero."""
+    """How the learning rate rises over a fraction of all steps, and what it does then.
+
+    Attributes:
+        shape: `cosine` is half a cosine to zero, `cyclic_cosine` that several times over, each from the peak;
+            `one_cycle_released` is what the released configuration does instead of what the paper says.
+        warmup: the form of the rise; `one_cycle_released` has its own.
+        num_cycles: of `cyclic_cosine`.
+    """
 
     num_steps: int
+    shape: Shape = "cosine"
+    warmup: Warmup = "linear"
     warmup_fraction: float = 0.1
+    num_cycles: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +64,27 @@ class TrainingSettings:
     """Everything that decides the numbers of a training run, besides the crops, and how often it reports.
 
     Attributes:
+        model: the frozen description of a model of any family.
         global_batch: crops of one optimizer step over all processes.
+        ema_decay: how much of the averaged weights remains at each step; None keeps no average.
         micro_batch: crops of one forward pass in one process; 0 means all that fall to the process.
+        recompute: what is computed again in the backward pass instead of being kept in memory.
         config_digest: fingerprint of the config that these settings come from; a checkpoint of another is
             refused.
     """
 
-    model: MaskedAutoencoderConfig
+    model: Any
     schedule: ScheduleSettings
     global_batch: int
     intensity_scale: float
     loss: LossSettings = field(default_factory=LossSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
+    ema_decay: float | None = None
     micro_batch: int = 0
     precision: Precision = "fp32"
     compile_blocks: bool = False
+    recompute: Recompute = "none"
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
     validate_every_steps: int = 500
