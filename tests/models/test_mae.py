@@ -156,5 +156,7 @@ def test_a_mask_that_keeps_all_or_nothing_is_a_user_error(ratio):
 
 
 def test_an_unknown_size_is_a_user_error_that_lists_the_sizes():
-    with pytest.raises(UserError, match="no size 'H/14' of model family mae; choose one of tiny, small, S/16"):
+    with pytest.raises(
+        UserError, match="no size 'H/14' of model family mae; choose one of tiny, small, S/16"
+    ):
         model_config("mae", size="H/14", num_channels=6)

@@ -231,9 +231,10 @@ def parse_encoder_config(data: Any, *, source: str) -> EncoderConfig:
             problems.append(f"{name} must be {_spell(hints[name])}, got {values[name]!r}")
     if problems:
         raise UserError(f"{source}: {'; '.join(problems)}; use the config.json written beside the weights")
-    return EncoderConfig(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    )
+    parsed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return EncoderConfig(**parsed)
 
 
 def _matches(value: Any, hint: Any) -> bool:
