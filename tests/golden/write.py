@@ -3,16 +3,20 @@
 import os
 from pathlib import Path
 
-from phenoscale.config import config_yaml, load_config
+from phenoscale.config import Config, config_yaml, load_config
 from phenoscale.operations.pipeline import PipelineConfig
 from phenoscale.recipes import find_recipe, recipe_names
+from phenoscale.training.config import PretrainConfig
 
 FOLDER = Path(__file__).parent
+
+# Which config a recipe fills, by the folder that it lies in.
+CONFIGS: dict[str, type[Config]] = {"": PipelineConfig, "pretrain": PretrainConfig}
 
 
 def resolved_recipe(name: str) -> str:
     """A recipe with every default filled in, as YAML."""
-    return config_yaml(load_config(PipelineConfig, find_recipe(name), flags={}))
+    return config_yaml(load_config(CONFIGS[name.rpartition("/")[0]], find_recipe(name), flags={}))
 
 
 def write_recipes(folder: Path) -> list[Path]:
@@ -21,6 +25,7 @@ def write_recipes(folder: Path) -> list[Path]:
     paths = []
     for name in recipe_names():
         path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(resolved_recipe(name))
         paths.append(path)
     return paths

@@ -1,4 +1,7 @@
-"""Named full configs that the package carries: `--config demo` means the file `demo.yaml` here."""
+"""Named configs that the package carries: `--config demo` means the file `demo.yaml` here.
+
+Those at the top are for `run full`; a folder holds those of the verb or pipeline after which it is named.
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,8 @@ _FOLDER = Path(__file__).parent
 
 def recipe_names() -> tuple[str, ...]:
     """Every name that `--config` understands."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+    files = sorted(_FOLDER.rglob("*.yaml"))
+    return tuple(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in files)
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -21,9 +25,8 @@ def find_recipe(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    shipped = _FOLDER / f"{name_or_path}.yaml"
-    if path.name == str(name_or_path) and shipped.is_file():
-        return shipped
+    if str(name_or_path) in recipe_names():
+        return _FOLDER / f"{name_or_path}.yaml"
     raise UserError(
         f"config {str(name_or_path)!r} is neither a file nor a recipe; "
         f"give the path of a YAML file or one of: {', '.join(recipe_names())}"
