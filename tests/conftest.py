@@ -29,6 +29,15 @@ hypothesis.settings.load_profile("house")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("this machine has no GPU that torch can use")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """Place of a folder of real data; the test skips where it is not there."""
