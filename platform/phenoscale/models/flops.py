@@ -58,7 +58,7 @@ def vit_flops(config: TokenStack, *, num_visible: int | None = None) -> int:
     """
     tokens = 1 + (config.num_tokens if num_visible is None else num_visible)
     dim = config.embedding_dim
-    return config.num_blocks * block_flops(tokens, dim=dim, hidden=int(dim * config.mlp_ratio))
+    return config.num_blocks * block_flops(tokens, dim=dim, hidden=round(dim * config.mlp_ratio))
 
 
 @lru_cache(maxsize=64)
