@@ -5,7 +5,8 @@ import torch
 from timm.layers.attention import Attention
 
 from phenoscale.models.attention import TokenAttention
-from phenoscale.models.vit import TokenNorm, seeded
+from phenoscale.models.blocks import TokenNorm
+from phenoscale.models.vit import seeded
 
 
 def twins(**settings):

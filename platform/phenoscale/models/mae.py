@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
-from phenoscale.models.attention import TokenAttention
+from phenoscale.models.blocks import StandardBlock, TokenNorm
 from phenoscale.models.objectives import MaskedPrediction, TrainingModel
 from phenoscale.models.positions import sincos_positions
 from phenoscale.models.vit import (
-    TokenNorm,
     VisionTransformer,
     VisionTransformerConfig,
     check_width,
@@ -142,10 +140,7 @@ class Decoder(nn.Module):
             self.projection = nn.Linear(config.embedding_dim, dim)
             self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
             self.blocks = nn.ModuleList(
-                Block(
-                    dim, config.decoder_heads, qkv_bias=True, norm_layer=TokenNorm, attn_layer=TokenAttention
-                )
-                for _ in range(config.decoder_blocks)
+                StandardBlock(dim, config.decoder_heads) for _ in range(config.decoder_blocks)
             )
             self.norm = TokenNorm(dim)
             self.head = nn.Linear(dim, config.encoder.patch_dim)

@@ -1,4 +1,4 @@
-"""The vision transformer that every encoder here is: timm blocks over linear patch tokens. science.md 1.2.
+"""The vision transformer of the masked autoencoders: blocks over linear patch tokens. science.md 1.2.
 
 Shapes: B minibatch, C channels, H W pixels, L patch tokens of a crop, K tokens kept by the mask, D embedding,
 P = C * p * p pixels of a patch (channel-major, so that a patch reshapes to (C, p, p)).
@@ -6,31 +6,23 @@ P = C * p * p pixels of a patch (channel-major, so that a patch reshapes to (C, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block, ParallelScalingBlock
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
 from phenoscale.models.attention import TokenAttention
+from phenoscale.models.blocks import ParallelBlock, StandardBlock, TokenNorm
 from phenoscale.models.positions import sincos_positions
 from phenoscale.schema.encoders import BlockStyle
-
-
-class TokenNorm(nn.LayerNorm):
-    """LayerNorm over a token's dimensions with the epsilon of vision transformers."""
-
-    def __init__(self, dim: int, **placement: Any) -> None:
-        super().__init__(dim, eps=1e-6, **placement)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTransformerConfig:
     """Size and block of a vision transformer.
 
-    `standard` is timm's pre-norm block with biases; `parallel` is the block of the published encoders
-    (timm's ParallelScalingBlock without q, k, v biases).
+    `standard` is timm's pre-norm block with biases; `parallel` is the block of the published encoders, whose
+    released weights need the legacy order of its bias.
     """
 
     num_channels: int
@@ -44,10 +36,16 @@ class VisionTransformerConfig:
     qk_norm: bool = False
     layer_scale_init: float | None = None
     drop_path_rate: float = 0.0
+    legacy_bias_order: bool = False
 
     def __post_init__(self) -> None:
         check_grid(self.crop_size, patch_size=self.patch_size)
         check_width(self.embedding_dim, num_heads=self.num_heads, name="embedding_dim")
+        if self.legacy_bias_order and self.block != "parallel":
+            raise UserError(
+                f"legacy_bias_order is a matter of parallel blocks, and these are {self.block}: leave it out, "
+                "or set block: parallel"
+            )
 
     @property
     def grid_size(self) -> int:
@@ -100,24 +98,31 @@ def unpatchify(patches_BLP: Tensor, *, num_channels: int) -> Tensor:
 
 
 def build_blocks(config: VisionTransformerConfig) -> nn.ModuleList:
-    """The timm blocks of an encoder; the drop-path rate rises linearly from 0 at the first block."""
+    """The blocks of an encoder; the drop-path rate rises linearly from 0 at the first block."""
     steps = max(config.num_blocks - 1, 1)
     rates = [config.drop_path_rate * index / steps for index in range(config.num_blocks)]
     return nn.ModuleList(_build_block(config, drop_path=rate) for rate in rates)
 
 
 def _build_block(config: VisionTransformerConfig, *, drop_path: float) -> nn.Module:
-    settings: dict[str, Any] = {
-        "mlp_ratio": config.mlp_ratio,
-        "qk_norm": config.qk_norm,
-        "init_values": config.layer_scale_init,
-        "drop_path": drop_path,
-        "norm_layer": TokenNorm,
-    }
-    size = (config.embedding_dim, config.num_heads)
     if config.block == "standard":
-        return Block(*size, qkv_bias=True, attn_layer=TokenAttention, **settings)
-    return ParallelScalingBlock(*size, qkv_bias=False, **settings)
+        return StandardBlock(
+            config.embedding_dim,
+            config.num_heads,
+            mlp_ratio=config.mlp_ratio,
+            qk_norm=config.qk_norm,
+            init_values=config.layer_scale_init,
+            drop_path=drop_path,
+        )
+    return ParallelBlock(
+        config.embedding_dim,
+        config.num_heads,
+        mlp_ratio=config.mlp_ratio,
+        qk_norm=config.qk_norm,
+        layer_scale_init=config.layer_scale_init,
+        drop_path=drop_path,
+        legacy_bias_order=config.legacy_bias_order,
+    )
 
 
 class VisionTransformer(nn.Module):

@@ -1,0 +1,81 @@
+"""The blocks of the transformers here: the parallel one of the published encoders, and timm's pre-norm one.
+
+Dehghani et al. (2023), arXiv:2302.05442; science.md 1.2, 11.1. Shapes: B minibatch, L tokens, D dimensions,
+N heads, K dimensions of a head, H hidden units of the MLP.
+"""
+
+from typing import Any
+
+import torch
+from timm.layers import DropPath, LayerScale
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from phenoscale.models.attention import TokenAttention, attend
+
+
+class TokenNorm(nn.LayerNorm):
+    """LayerNorm over a token's dimensions with the epsilon of vision transformers."""
+
+    def __init__(self, dim: int, **placement: Any) -> None:
+        super().__init__(dim, eps=1e-6, **placement)
+
+
+class StandardBlock(Block):
+    """timm's pre-norm block with biases: attention, then MLP, each with its own norm and residual."""
+
+    def __init__(self, dim: int, num_heads: int, **settings: Any) -> None:
+        """Take timm's settings: mlp_ratio, qk_norm, init_values (of LayerScale), drop_path."""
+        fixed: dict[str, Any] = {"qkv_bias": True, "norm_layer": TokenNorm, "attn_layer": TokenAttention}
+        super().__init__(dim, num_heads, **settings, **fixed)
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP side by side: one norm and one input projection in front, one residual behind.
+
+    x + DropPath(gamma * (W_attn a + W_mlp gelu(m + b))), where [m | q | k | v] = W_in LN(x), queries and keys
+    are normalized per head, and a is their attention. Parameters are named as in timm's ParallelScalingBlock.
+
+    Old releases of that block put the zeros that stand for the q, k, v biases in front of the MLP bias b and
+    not behind it (science.md 11.1), so that the end of b was added to q, k and v. Weights trained that way
+    need `legacy_bias_order`; nothing else does.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        qk_norm: bool = False,
+        layer_scale_init: float | None = None,
+        drop_path: float = 0.0,
+        legacy_bias_order: bool = False,
+    ) -> None:
+        super().__init__()
+        assert dim % num_heads == 0, f"{num_heads} heads do not divide {dim} dimensions"
+        hidden_dim = round(mlp_ratio * dim)
+        self.heads_shape = (3, num_heads, dim // num_heads)
+        self.split_sizes = (hidden_dim, 3 * dim)
+        self.bias_padding = (3 * dim, 0) if legacy_bias_order else (0, 3 * dim)
+        self.in_norm = TokenNorm(dim)
+        self.in_proj = nn.Linear(dim, hidden_dim + 3 * dim, bias=False)
+        self.mlp_bias = nn.Parameter(torch.zeros(hidden_dim))
+        self.q_norm = TokenNorm(dim // num_heads) if qk_norm else nn.Identity()
+        self.k_norm = TokenNorm(dim // num_heads) if qk_norm else nn.Identity()
+        self.attn_out_proj = nn.Linear(dim, dim)
+        self.mlp_out_proj = nn.Linear(hidden_dim, dim)
+        self.ls = nn.Identity() if layer_scale_init is None else LayerScale(dim, layer_scale_init)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Tokens after the block: [B, L, D]."""
+        # The padded bias rides on the matrix product: no pass of its own over the hidden units.
+        bias = nn.functional.pad(self.mlp_bias, self.bias_padding)
+        inner = nn.functional.linear(self.in_norm(tokens_BLD), self.in_proj.weight, bias)
+        hidden_BLH, qkv = inner.split(self.split_sizes, dim=-1)
+        q, k, v = qkv.unflatten(-1, self.heads_shape).unbind(2)  # views of [B, L, N, K]
+        attended_BLD = attend(self.q_norm(q), keys_BMNK=self.k_norm(k), values_BMNK=v)
+        both_BLD = self.attn_out_proj(attended_BLD) + self.mlp_out_proj(nn.functional.gelu(hidden_BLH))
+        updated: Tensor = tokens_BLD + self.drop_path(self.ls(both_BLD))
+        return updated
