@@ -24,12 +24,12 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from phenoscale.errors import EXIT_RETRY, EXIT_USER, RetryError, UserError
+from phenoscale.errors import EXIT_RETRY, RetryError
 from phenoscale.logs import ROOT_LOGGER
 from phenoscale.storage import write_atomic
 from phenoscale.training.config import PretrainConfig
+from phenoscale.training.outcome import OUTCOME_FILE, error_of, read_outcome
 from phenoscale.training.preemption import preempted_error
-from phenoscale.training.worker import OUTCOME_FILE, read_outcome
 
 WORKER_MODULE = "phenoscale.training.worker"
 MAX_RESTARTS = 2
@@ -60,7 +60,7 @@ def train_in_processes(config: PretrainConfig, *, folder: Path) -> None:
                 raise KeyboardInterrupt from error
             raise preempted_error("while training; the newest checkpoint is kept") from error
         except ChildFailedError as error:
-            raise _explain(error, outcome=read_outcome(place / OUTCOME_FILE)) from error
+            raise _explain(error, outcome=read_outcome(folder / OUTCOME_FILE)) from error
 
 
 def _launch_config(config: PretrainConfig, *, place: Path) -> LaunchConfig:
@@ -81,9 +81,7 @@ def _launch_config(config: PretrainConfig, *, place: Path) -> LaunchConfig:
 def _explain(error: ChildFailedError, *, outcome: dict[str, Any]) -> Exception:
     """The error that a worker wrote down; without one, what its exit codes say."""
     if outcome:
-        message = str(outcome["message"])
-        kinds = {EXIT_USER: UserError, EXIT_RETRY: RetryError}
-        return kinds.get(int(outcome["exit_code"]), RuntimeError)(message)
+        return error_of(int(outcome["exit_code"]), message=str(outcome["message"]))
     codes = sorted({failure.exitcode for failure in error.failures.values()})
     if any(code < 0 or code == EXIT_RETRY for code in codes):
         return RetryError(

@@ -6,6 +6,8 @@ gloo between CPUs, nccl between GPUs. With one process every operation is the id
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +21,11 @@ from torch._C._distributed_c10d import TCPStore
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from phenoscale.distributed import local_rank, rank, world_size
+from phenoscale.errors import RetryError
 from phenoscale.training.precision import choose_device
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+SECONDS_BETWEEN_LOOKS = 0.02
 
 AnyT = TypeVar("AnyT")
 
@@ -115,8 +119,8 @@ def join_ranks(device_name: str = "auto") -> Iterator[Ranks]:
 def _meeting_place(place: Ranks) -> Store:
     """The store in which the ranks find each other.
 
-    The elastic agent serves one store for all its restarts (torch 2.15), in which restarted ranks would
-    find the addresses of the dead ones: "connection refused". So each restart has its own prefix.
+    An elastic agent serves one store for all its restarts (torch 2.15), in which restarted ranks would find
+    the addresses of the dead ones: "connection refused". So each meeting has a name of its own.
     """
     serves_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
     store = TCPStore(
@@ -126,4 +130,29 @@ def _meeting_place(place: Ranks) -> Store:
         is_master=place.is_first and not serves_agent,
         timeout=COLLECTIVE_TIMEOUT,
     )
-    return PrefixStore(f"phenoscale/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return PrefixStore(f"phenoscale/{_agree_on_name(PrefixStore('phenoscale', store), place)}", store)
+
+
+def _agree_on_name(store: Store, place: Ranks) -> str:
+    """A name that rank 0 draws and hands to each rank that asks for it now, not to those that asked and died.
+
+    Restarts cannot be counted instead: agents of several machines count them differently.
+    """
+    own = uuid.uuid4().hex
+    if not place.is_first:
+        store.set(f"request-{place.rank}", own)
+        name = store.get(f"answer-{own}").decode()
+        store.set(f"{name}-{place.rank}", b"here")
+        return name
+    missing = set(range(1, place.world_size))
+    deadline = time.monotonic() + COLLECTIVE_TIMEOUT.total_seconds()
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"{own}-{other}"]):
+                missing.remove(other)
+            elif store.check([f"request-{other}"]):
+                store.set(f"answer-{store.get(f'request-{other}').decode()}", own)
+        if time.monotonic() > deadline:
+            raise RetryError(f"ranks {sorted(missing)} did not come within {COLLECTIVE_TIMEOUT}")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return own

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenoscale.config import require
-from phenoscale.distributed import world_size
-from phenoscale.errors import EXIT_USER, RetryError, UserError, exit_code_of
+from phenoscale.distributed import end_with_parent, world_size
+from phenoscale.errors import exit_code_of
 from phenoscale.stages import Observer, StageResult, ignore, run_stage
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.metrics import MetricsFollower
+from phenoscale.training.outcome import (
+    OUTCOME_FILE,
+    error_of,
+    explain_lost_connection,
+    is_lost_connection,
+    write_outcome,
+)
 
 if TYPE_CHECKING:
     from phenoscale.training.ranks import Ranks
@@ -77,6 +84,7 @@ def _run_as_rank(config: PretrainConfig, *, observe: Observer) -> StageResult:
     """Rank 0 runs the stage; the others train with it in the folder that it names, and get its result."""
     from phenoscale.training.ranks import join_ranks
 
+    end_with_parent()
     with join_ranks(config.runtime.device) as ranks:
         if ranks.is_first:
             return _lead(config, ranks=ranks, observe=observe)
@@ -106,8 +114,7 @@ def _lead(config: PretrainConfig, *, ranks: Ranks, observe: Observer) -> StageRe
 def _follow(config: PretrainConfig, *, ranks: Ranks) -> StageResult:
     word: dict[str, Any] = ranks.share({})
     if "message" in word:
-        kind = UserError if word["exit_code"] == EXIT_USER else RetryError
-        raise kind(f"rank 0 could not start the training: {word['message']}")
+        raise error_of(word["exit_code"], message=f"rank 0 could not start the training: {word['message']}")
     if "folder" in word:
         follower = MetricsFollower(Path(word["folder"]) / LIVE_METRICS, ignore)
         _train_as_rank(config, folder=Path(word["folder"]), ranks=ranks, follower=follower)
@@ -122,7 +129,17 @@ def _train_as_rank(
     from phenoscale.training.preemption import Preemption
     from phenoscale.training.session import train_encoder
 
+    if ranks.is_first:
+        (folder / OUTCOME_FILE).unlink(missing_ok=True)
+    ranks.barrier()
     with Preemption() as preemption:
-        return train_encoder(
-            config, folder=folder, ranks=ranks, after_record=follower.poll, preemption=preemption
-        )
+        try:
+            return train_encoder(
+                config, folder=folder, ranks=ranks, after_record=follower.poll, preemption=preemption
+            )
+        except BaseException as error:
+            if is_lost_connection(error):
+                raise explain_lost_connection(folder / OUTCOME_FILE) from error
+            if not preemption.is_requested:
+                write_outcome(folder / OUTCOME_FILE, error)
+            raise
