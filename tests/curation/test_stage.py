@@ -9,6 +9,7 @@ import pytest
 from phenoscale.curation.config import CurateConfig, QualityConfig
 from phenoscale.curation.stage import run_curate
 from phenoscale.errors import UserError
+from phenoscale.loading.fields import load_manifest_fields
 from phenoscale.schema.manifest import read_manifest
 from phenoscale.schema.screen import ScreenHeader
 from phenoscale.schema.wells import parse_wells
@@ -171,6 +172,24 @@ def test_two_stores_make_one_manifest_and_the_same_screen_twice_is_refused(tmp_p
     assert manifest.fields["store"].value_counts().to_dict() == {0: 66, 1: 11}
     with pytest.raises(UserError, match="is in two stores"):
         run_curate(_config([store, store], workspace))
+
+
+def test_stores_of_different_channels_are_united_only_on_request(tmp_path, workspace, store):
+    other = make_tiny_store(tmp_path / "other", num_experiments=2, channels=("ER", "AGP"), screen="other")
+    with pytest.raises(UserError, match=r"DNA\|ER\|RNA in .* and ER\|AGP in .*channels: union"):
+        run_curate(_config([store, other], workspace))
+    result = run_curate(_config([store, other], workspace, channels="union"))
+    manifest = read_manifest(result.path)
+    assert (manifest.channels, manifest.channel_rule) == (("DNA", "ER", "RNA", "AGP"), "union")
+    assert manifest.fields["store"].value_counts().to_dict() == {0: 66, 1: 44}
+    fields = load_manifest_fields(result.path, absent="zero")
+    assert fields.present.astype(int).tolist() == [[1, 1, 1, 0], [0, 1, 0, 1]]
+    with pytest.raises(UserError, match=r"\['AGP'\] are absent"):
+        load_manifest_fields(result.path)
+
+
+def test_a_manifest_of_common_channels_says_so(store, workspace):
+    assert read_manifest(run_curate(_config(store, workspace)).path).channel_rule == "common"
 
 
 def test_a_curation_without_stores_says_how_to_make_one():

@@ -5,11 +5,12 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from phenoscale.errors import UserError
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import load_store_fields
-from phenoscale.loading.plan import crop_corners, flips
+from phenoscale.loading.plan import balanced_weights, crop_corners, flips
 from phenoscale.screens.store import ScreenStore
 from tests.loading.test_fields import damage_field
 from tests.support.screens import make_tiny_store
@@ -145,6 +146,87 @@ def test_heavier_fields_are_drawn_more_often(fields):
     changed = type(fields)(frame=weighted, stores=fields.stores, channels=fields.channels)
     batch = loader(changed).minibatch(0, global_batch=22)
     assert (batch.rows == row).sum() in (4, 5)
+
+
+def test_given_weights_are_multiplied_with_the_manifest_s(fields):
+    rows = fields.rows("train")
+    weighted = dataclasses.replace(fields, frame=fields.frame.assign(weight=1.0))
+    weighted.frame.loc[rows[0], "weight"] = 3.0
+    given = np.ones(len(rows))
+    given[0], given[1] = 2.0, 6.0
+    batch = loader(weighted, weights=given).minibatch(0, global_batch=22)
+    # 6 + 6 + 20 shares of 22 draws: 4.125 each of the first two
+    assert {int((batch.rows == row).sum()) for row in rows[:2]} <= {4, 5}
+
+
+def test_labels_that_weigh_alike_are_drawn_alike(fields):
+    labels = fields.frame["perturbation"].to_numpy(str)[fields.rows("train")]
+    source = loader(fields, weights=balanced_weights(labels))
+    names = fields.frame["perturbation"].to_numpy(str)
+    drawn = np.concatenate([names[source.minibatch(step, global_batch=22).rows] for step in range(100)])
+    counts = np.unique(drawn, return_counts=True)[1]
+    np.testing.assert_allclose(counts, len(drawn) / len(set(labels)), rtol=0.06)
+
+
+def test_runs_of_one_plate_are_shared_whole_by_ranks_and_stay_so_over_epochs(fields):
+    source = loader(fields, same_plate=4)
+    assert source.num_samples == 24, "two plates of 11 fields"
+    plates = (fields.frame["experiment"] + "/" + fields.frame["plate"]).to_numpy(str)
+    for step in range(6):
+        whole = source.minibatch(step, global_batch=16)
+        runs = plates[whole.rows].reshape(-1, 4)
+        assert (runs == runs[:, :1]).all()
+        shares = [source.minibatch(step, global_batch=16, rank=rank, world_size=2) for rank in range(2)]
+        np.testing.assert_array_equal(np.concatenate([share.rows for share in shares]), whole.rows)
+    epoch = loader(fields, same_plate=4).minibatch(2, global_batch=24)
+    counts = np.bincount(epoch.rows, minlength=len(fields))
+    assert set(counts[fields.rows("train")]) == {1, 2}
+    assert counts.sum() - 22 == (counts == 2).sum() == 2
+
+
+def test_weighted_runs_of_one_plate_go_through_the_loader_too(fields):
+    weights = np.random.default_rng(0).gamma(1.0, size=len(fields.rows("train")))
+    source = loader(fields, same_plate=4, weights=weights)
+    runs = fields.plates[source.minibatch(0, global_batch=48).rows].reshape(-1, 4)
+    assert (runs == runs[:, :1]).all()
+
+
+def test_a_share_that_cuts_a_run_is_a_user_error(fields):
+    with pytest.raises(
+        UserError, match=r"24 crops gives each of 4 ranks 6, .* runs of 4 from one plate.*multiple of 16"
+    ):
+        loader(fields, same_plate=4).minibatch(0, global_batch=24, world_size=4)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_minibatch_is_one_piece_of_memory_that_torch_takes_over(tmp_path, dtype):
+    store = make_tiny_store(tmp_path / "store", num_experiments=1, num_plates=1, dtype=dtype)
+    crops_BCHW = loader(load_store_fields([store])).minibatch(0, global_batch=5).crops_BCHW
+    tensor = torch.from_numpy(crops_BCHW)
+    assert tensor.is_contiguous()
+    assert tensor.dtype == getattr(torch, dtype)
+    assert tensor.data_ptr() == crops_BCHW.ctypes.data
+
+
+def test_crops_of_stores_with_different_stains_say_which_they_have(tmp_path):
+    stores = [
+        make_tiny_store(
+            tmp_path / name, num_experiments=1, num_plates=1, channels=stains, screen=name, size=size
+        )
+        for name, stains, size in [("a", ("DNA", "ER"), 40), ("b", ("RNA", "DNA"), 48)]
+    ]
+    fields = load_store_fields(stores, absent="zero")
+    batch = loader(fields).minibatch(0, global_batch=22)
+    is_b = fields.frame["store"].to_numpy()[batch.rows] == 1
+    np.testing.assert_array_equal(batch.present_BC, np.stack([is_b | True, ~is_b, is_b], axis=1))
+    np.testing.assert_array_equal(batch.crops_BCHW.any(axis=(2, 3)), batch.present_BC)
+    for cache_bytes in (0, 2**24):
+        again = loader(fields, cache_bytes=cache_bytes).minibatch(0, global_batch=22)
+        np.testing.assert_array_equal(again.crops_BCHW, batch.crops_BCHW)
+
+
+def test_crops_that_have_all_channels_say_nothing_about_them(fields):
+    assert loader(fields).minibatch(0, global_batch=4).present_BC is None
 
 
 def test_a_batch_that_ranks_cannot_share_is_a_user_error(fields):

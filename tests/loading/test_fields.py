@@ -96,6 +96,79 @@ def test_several_stores_are_read_as_one(tmp_path):
     assert some.heights.tolist() == [48, 40]
 
 
+@pytest.fixture(scope="module")
+def mixed_stores(tmp_path_factory):
+    """Three plates: DNA, ER and RNA; ER, DNA and AGP; DNA alone."""
+    folder = tmp_path_factory.mktemp("mixed")
+    stains = [("DNA", "ER", "RNA"), ("ER", "DNA", "AGP"), ("DNA",)]
+    return [
+        make_tiny_store(
+            folder / str(n), num_experiments=1, num_plates=1, channels=names, seed=n, screen=f"screen{n}"
+        )
+        for n, names in enumerate(stains)
+    ]
+
+
+@pytest.fixture(scope="module")
+def mixed(mixed_stores):
+    return load_store_fields(mixed_stores, absent="zero")
+
+
+def test_stores_of_different_stains_are_read_as_their_union_with_zeros(mixed, mixed_stores):
+    assert mixed.channels == ("DNA", "ER", "RNA", "AGP")
+    assert mixed.present.astype(int).tolist() == [[1, 1, 1, 0], [1, 1, 0, 1], [1, 0, 0, 0]]
+    blank = np.zeros((40, 40), dtype=np.uint16)
+    for number, path in enumerate(mixed_stores):
+        row = int(np.flatnonzero(mixed.frame["store"] == number)[3])
+        stored = dict(zip(open_screen(path).channels, open_screen(path).read(0, 3), strict=True))
+        expected = np.stack([stored.get(name, blank) for name in mixed.channels])
+        np.testing.assert_array_equal(mixed.start_field(row).result(), expected)
+        crop = mixed.start_crop(row, top=2, left=7, size=8).result()
+        np.testing.assert_array_equal(crop, expected[:, 2:10, 7:15])
+
+
+def test_rows_tell_their_channels_and_nothing_where_none_is_absent(mixed):
+    assert mixed.present_of(np.array([0, 12, 30])).sum(axis=1).tolist() == [3, 3, 1]
+    assert mixed.present_of(np.array([0, 1])) is not None
+    shared = mixed.reading(["DNA"])
+    assert shared.present_of(np.arange(len(mixed))) is None
+    assert mixed.reading(["ER", "DNA"]).present_of(np.arange(22)) is None
+
+
+def test_rows_part_by_the_channels_they_have_and_no_absent_one_is_read(mixed):
+    rows = np.array([30, 0, 12, 1, 31])
+    parts = {part.channels: mine.tolist() for part, mine in mixed.by_channels(rows)}
+    assert parts == {("DNA",): [30, 31], ("DNA", "ER", "AGP"): [12], ("DNA", "ER", "RNA"): [0, 1]}
+    for part, mine in mixed.by_channels(rows):
+        assert part.present_of(mine) is None
+    (whole,) = mixed.reading(["DNA"]).by_channels(rows)
+    assert whole[1].tolist() == rows.tolist()
+
+
+def test_an_absent_channel_is_a_user_error_unless_it_may_be_zero(mixed_stores):
+    with pytest.raises(UserError) as refused:
+        load_store_fields(mixed_stores)
+    for part in (str(mixed_stores[0]), "['DNA', 'ER', 'RNA']", "['AGP'] are absent", "channel-agnostic"):
+        assert part in str(refused.value)
+    assert load_store_fields(mixed_stores, channels=["DNA"]).channels == ("DNA",)
+    with pytest.raises(UserError, match="unknown channel 'Golgi'; the known channels are DNA, ER, RNA, AGP"):
+        load_store_fields(mixed_stores, channels=["Golgi"], absent="zero")
+
+
+def test_a_channel_may_be_read_twice(manifest, fields):
+    twice = load_manifest_fields(manifest, channels=["RNA", "DNA", "RNA"])
+    whole = fields.start_field(4).result()
+    np.testing.assert_array_equal(twice.start_field(4).result(), whole[[2, 0, 2]])
+
+
+def test_plates_are_told_apart_by_store_and_place(mixed, fields):
+    assert np.bincount(mixed.plates).tolist() == [11, 11, 11]
+    names = fields.frame["experiment"] + "/" + fields.frame["plate"]
+    for plate in range(4):
+        assert names[fields.plates == plate].nunique() == 1
+    assert len(set(fields.plates)) == names.nunique() == 4
+
+
 def test_no_store_at_all_is_a_user_error():
     with pytest.raises(UserError, match="no store was given"):
         load_store_fields([])

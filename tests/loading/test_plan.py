@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from phenoscale.loading.plan import crop_corners, flips, mask_noise, sample_order
+from phenoscale.loading.plan import (
+    balanced_weights,
+    crop_corners,
+    flips,
+    mask_noise,
+    same_plate_length,
+    same_plate_order,
+    sample_order,
+)
 
 SAMPLES = np.arange(20_000)
 
@@ -47,6 +55,62 @@ def test_weighted_fields_occur_as_often_as_their_share_says_rounded_up_or_down()
         assert (counts <= np.ceil(expected)).all()
         total += counts
     np.testing.assert_allclose(total / 400, expected, atol=0.1)
+
+
+plate_of = np.random.default_rng(7).permutation(np.repeat([4, 0, 9, 2], [12, 7, 5, 2]))
+
+
+def runs_of(*, length, **changes):
+    order = same_plate_order(plate_of, run_length=length, **{"seed": 3, "epoch": 1, **changes})
+    return order.reshape(-1, length)
+
+
+@pytest.mark.parametrize(("length", "num_fields"), [(1, 26), (3, 12 + 9 + 6 + 3), (4, 12 + 8 + 8 + 4)])
+def test_every_run_is_of_one_plate_and_every_field_comes_once_besides_what_fills_runs(length, num_fields):
+    runs = runs_of(length=length)
+    assert (plate_of[runs] == plate_of[runs[:, :1]]).all()
+    assert runs.size == num_fields == same_plate_length(plate_of, run_length=length)
+    counts = np.bincount(runs.ravel(), minlength=len(plate_of))
+    for plate, size in [(4, 12), (0, 7), (9, 5)]:
+        extra = counts[plate_of == plate] - 1
+        assert extra.sum() == -size % length
+        assert set(extra) <= {0, 1}
+        assert all(len(set(run)) == length for run in runs if plate_of[run[0]] == plate)
+    # the plate of two fields is smaller than a run of four: both are in it twice
+    assert counts[plate_of == 2].sum() == -(-2 // length) * length
+
+
+def test_order_of_runs_changes_with_epoch_and_seed_and_with_nothing_else():
+    plain = runs_of(length=3)
+    np.testing.assert_array_equal(plain, runs_of(length=3))
+    np.testing.assert_array_equal(plain, runs_of(length=3, weights=np.full(len(plate_of), 2.0)))
+    for change in ({"epoch": 2}, {"seed": 4}):
+        assert not np.array_equal(plain, runs_of(length=3, **change))
+
+
+def test_every_plate_is_equally_likely_at_every_place_that_its_size_earns():
+    first = [plate_of[runs_of(length=2, epoch=epoch)[0, 0]] for epoch in range(3000)]
+    counts = np.bincount(first, minlength=10)[[4, 0, 9, 2]]
+    assert stats.chisquare(counts, 3000 * np.array([6, 4, 3, 1]) / 14).pvalue > 1e-4
+
+
+def test_weighted_runs_are_of_one_plate_and_fields_come_as_often_as_their_weight_says():
+    weights = np.random.default_rng(0).gamma(1.0, size=len(plate_of))
+    length = same_plate_length(plate_of, run_length=3)
+    total = np.zeros(len(plate_of))
+    for epoch in range(4000):
+        runs = runs_of(length=3, epoch=epoch, weights=weights)
+        assert runs.size == length
+        assert (plate_of[runs] == plate_of[runs[:, :1]]).all()
+        total += np.bincount(runs.ravel(), minlength=len(plate_of))
+    np.testing.assert_allclose(total / 4000, length * weights / weights.sum(), rtol=0.05, atol=0.02)
+
+
+def test_balanced_weights_give_every_label_the_same_total():
+    labels = np.array(["b", "a", "b", "", "b", "a"])
+    weights = balanced_weights(labels)
+    np.testing.assert_allclose(weights, [1 / 3, 1 / 2, 1 / 3, 1, 1 / 3, 1 / 2])
+    assert {name: weights[labels == name].sum() for name in ("a", "b", "")} == {"a": 1, "b": 1, "": 1}
 
 
 def test_crops_lie_inside_their_field_and_every_position_is_equally_likely():

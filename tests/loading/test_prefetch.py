@@ -48,6 +48,20 @@ def test_an_error_in_the_thread_is_raised_in_its_place_in_the_caller():
     assert running("broken") == []
 
 
+def test_the_time_that_the_caller_waits_is_counted():
+    asked = threading.Event()
+
+    def items():
+        asked.wait(timeout=10)
+        yield 1
+
+    with Prefetcher(items(), depth=2, label="awaited") as ahead:
+        assert ahead.waited_seconds == 0
+        threading.Timer(0.05, asked.set).start()
+        assert next(ahead) == 1
+        assert ahead.waited_seconds > 0
+
+
 def test_leaving_early_stops_an_endless_source():
     def endless():
         while True:

@@ -11,7 +11,7 @@ import tensorstore as ts
 from phenoscale.errors import UserError
 from phenoscale.schema.screen import ScreenHeader
 from phenoscale.schema.wells import parse_wells
-from phenoscale.screens.store import common_channels, open_screen
+from phenoscale.screens.store import common_channels, open_screen, united_channels
 from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
 from tests.support.screens import make_tiny_store, tiny_pixels, tiny_plate
 
@@ -124,6 +124,14 @@ def test_stores_of_other_channels_or_scales_are_not_read_together(tmp_path, tiny
         common_channels([tiny, fewer])
     with pytest.raises(UserError, match="different pixels"):
         common_channels([tiny, eight_bit])
+    with pytest.raises(UserError, match="different pixels"):
+        united_channels([tiny, eight_bit])
+
+
+def test_channels_unite_in_the_order_in_which_they_appear(tmp_path, tiny):
+    other = open_screen(make_tiny_store(tmp_path, channels=("AGP", "ER", "Mito"), num_plates=1))
+    assert united_channels([tiny, other]) == ("DNA", "ER", "RNA", "AGP", "Mito")
+    assert united_channels([other, tiny]) == ("AGP", "ER", "Mito", "DNA", "RNA")
 
 
 def test_the_digest_is_in_the_files_and_not_in_their_place(tmp_path, tiny):

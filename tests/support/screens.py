@@ -33,11 +33,15 @@ def make_tiny_store(
     size=40,
     dtype="uint16",
     seed=0,
+    screen="tiny",
 ):
-    """Write a screen store of square fields into `folder` and return its path."""
+    """Write a screen store of square fields into `folder` and return its path.
+
+    `channels` is their number or their names, `screen` the name that makes fields of two stores different.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = CHANNELS[:channels]
+    names = CHANNELS[:channels] if isinstance(channels, int) else tuple(channels)
     pixel_format = PlateFormat(
         channels=names,
         dtype=dtype,
@@ -57,17 +61,17 @@ def make_tiny_store(
                 num_negative_controls=num_negative_controls,
                 num_sites=num_sites,
             )
-            wells = parse_wells(frame.assign(channels="|".join(names)), source="tiny screen").frame
+            frame = frame.assign(screen=screen, channels="|".join(names))
+            wells = parse_wells(frame, source="tiny screen").frame
             writer = PlateWriter(folder, wells=wells, format=pixel_format, request=f"seed {seed}")
             for row, well in enumerate(wells.itertuples()):
-                writer.append(
-                    row, tiny_pixels(well, num_channels=channels, size=size, dtype=dtype, seed=seed)
-                )
+                pixels = tiny_pixels(well, num_channels=len(names), size=size, dtype=dtype, seed=seed)
+                writer.append(row, pixels)
             entries.append(writer.commit())
     write_header(
         folder,
         ScreenHeader(
-            screen="tiny",
+            screen=screen,
             channels=names,
             dtype=dtype,
             intensity_scale=pixel_format.intensity_scale,

@@ -34,6 +34,11 @@ class CurateConfig(Config):
     """Select fields of screen stores into a manifest: quality, replicates, controls, splits, weights."""
 
     stores: list[str] = location(default_factory=list, help="screen stores to select from")
+    channels: Literal["common", "union"] = setting(
+        "common",
+        help="common: all stores must have the same channels; union: each may have its own, for encoders "
+        "that read any",
+    )
     quality: QualityConfig = QualityConfig()
     require_perturbation: bool = setting(True, help="leave out fields whose perturbation is not named")
     require_negative_controls: bool = setting(True, help="stop when a plate has no negative control")

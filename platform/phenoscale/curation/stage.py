@@ -26,10 +26,11 @@ from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.schema.manifest import SPLITS, FunnelStep, Manifest, StoreRef, write_manifest
 from phenoscale.screens.layout import retry_when_disk_full
-from phenoscale.screens.store import ScreenStore, common_channels, open_screen
+from phenoscale.screens.store import ScreenStore, common_channels, open_screen, united_channels
 from phenoscale.stages import Observer, StageResult, ignore, run_stage
 
 FUNNEL_START: Final = "in the stores"
+CHANNEL_RULES: Final = {"common": common_channels, "union": united_channels}
 
 logger = get_logger(__name__)
 
@@ -55,7 +56,7 @@ def run_curate(config: CurateConfig, *, observe: Observer = ignore) -> StageResu
 
 def _build(folder: Path, *, config: CurateConfig, observe: Observer) -> Mapping[str, Any]:
     stores = [open_screen(path) for path in config.stores]
-    channels = common_channels(stores)
+    channels = CHANNEL_RULES[config.channels](stores)
     fields = _all_fields(stores)
     if config.require_negative_controls:
         stop_if_plates_lack_negative_controls(fields, when="in the well table")
@@ -73,6 +74,7 @@ def _build(folder: Path, *, config: CurateConfig, observe: Observer) -> Mapping[
         channels=channels,
         fields=_manifest_fields(selected, config=config),
         funnel=tuple(steps),
+        channel_rule=config.channels,
     )
     with retry_when_disk_full(f"the manifest in {folder}"):
         write_manifest(folder, manifest)

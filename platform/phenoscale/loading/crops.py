@@ -3,9 +3,9 @@
 Shapes: B crops of a rank's share of a minibatch, C channels, H W pixels.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from phenoscale.errors import UserError
 from phenoscale.loading.cache import FieldCache
 from phenoscale.loading.fields import ManifestFields, PendingPixels
-from phenoscale.loading.plan import IntArray, crop_corners, flips, sample_order
+from phenoscale.loading.plan import (
+    IntArray,
+    crop_corners,
+    flips,
+    same_plate_length,
+    same_plate_order,
+    sample_order,
+)
 from phenoscale.loading.prefetch import Prefetcher
 
 # A field that a store compresses in one piece is decoded whole even for one crop: then keep it.
@@ -26,54 +33,62 @@ class CropMinibatch:
     """One rank's share of a minibatch.
 
     Attributes:
-        crops_BCHW: raw intensities in the store's type, cropped and flipped.
+        crops_BCHW: raw intensities, cropped and flipped, in the store's type and in one piece of memory,
+            which torch takes over without a copy.
         samples: position of each crop in its epoch's order, [B].
         epochs: [B]; a minibatch may straddle two epochs.
         rows: row of each crop's field in the manifest's fields, [B].
+        present_BC: which channels each crop has, the others are zero; None if all crops have all.
     """
 
     crops_BCHW: NDArray[Any]
     samples: IntArray
     epochs: IntArray
     rows: IntArray
+    present_BC: NDArray[np.bool_] | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class CropLoader:
     """Cuts random crops out of the fields of one split.
 
-    Args:
+    Attributes:
         fields: a manifest's fields.
-        split: which of them.
         crop_size: height and width of a crop in pixels.
         seed: decides order, crops and flips, together with epoch and sample.
+        split: which of the fields.
         flip: whether crops are flipped at random, up-down and left-right.
         cache_bytes: how much memory decoded fields may take; 0 reads every crop from the store. Large fields
             are cached only if all of them fit.
+        same_plate: so many crops that follow each other, counted from the start of an epoch, come from one
+            plate (see `plan.same_plate_order`); 0: any order.
+        weights: how often each field of the split is drawn compared with the others, in the order of
+            `fields.rows(split)`; multiplied with the manifest's weights.
     """
 
-    def __init__(
-        self,
-        fields: ManifestFields,
-        *,
-        crop_size: int,
-        seed: int,
-        split: str = "train",
-        flip: bool = True,
-        cache_bytes: int = 0,
-    ) -> None:
-        fields.check_crop_size(crop_size)
-        self.fields = fields
-        self.crop_size = crop_size
-        self.seed = seed
-        self.flip = flip
-        self._rows = fields.rows(split)
-        self._weights = fields.frame["weight"].to_numpy(np.float64)[self._rows]
-        self._cache = FieldCache(cache_bytes) if self._worth_caching(cache_bytes) else None
-        self._order = lru_cache(maxsize=2)(self._order_of)
+    fields: ManifestFields
+    _: KW_ONLY
+    crop_size: int
+    seed: int
+    split: str = "train"
+    flip: bool = True
+    cache_bytes: int = 0
+    same_plate: int = 0
+    weights: NDArray[np.float64] | None = None
 
-    @property
+    def __post_init__(self) -> None:
+        self.fields.check_crop_size(self.crop_size)
+        assert self.same_plate >= 0, f"same_plate is a number of crops, got {self.same_plate}"
+        rows, given = self._rows, self.weights
+        assert given is None or (given.shape == rows.shape and bool((given > 0).all())), (
+            f"there must be a positive weight for each of the {len(rows)} fields of split {self.split}"
+        )
+
+    @cached_property
     def num_samples(self) -> int:
-        """Crops of one epoch: one per field of the split."""
+        """Crops of one epoch: one per field of the split; for `same_plate`, rounded up to whole runs."""
+        if self.same_plate:
+            return same_plate_length(self._plates, run_length=self.same_plate)
         return len(self._rows)
 
     @property
@@ -85,22 +100,22 @@ class CropLoader:
         """The crops of a rank at a step: a pure function of the arguments and the loader's seed.
 
         Raises:
-            UserError: the ranks cannot share the minibatch equally.
+            UserError: the ranks cannot share the minibatch equally, or not in whole runs of one plate.
         """
-        if global_batch <= 0 or global_batch % world_size:
-            raise UserError(
-                f"a global batch of {global_batch} crops cannot be shared equally by {world_size} ranks; "
-                "choose a multiple of the number of ranks"
-            )
-        share = global_batch // world_size
+        share = self._share_of(global_batch, world_size=world_size)
         drawn = step * global_batch + rank * share + np.arange(share, dtype=np.int64)
         epochs, samples = np.divmod(drawn, self.num_samples)
         rows = np.empty(share, dtype=np.int64)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
             rows[chosen] = self._rows[self._order(int(epoch))[samples[chosen]]]
-        crops_BCHW = self._crops(rows, samples=samples, epochs=epochs)
-        return CropMinibatch(crops_BCHW=crops_BCHW, samples=samples, epochs=epochs, rows=rows)
+        return CropMinibatch(
+            crops_BCHW=self._crops(rows, samples=samples, epochs=epochs),
+            samples=samples,
+            epochs=epochs,
+            rows=rows,
+            present_BC=self.fields.present_of(rows),
+        )
 
     def prefetch(
         self,
@@ -120,15 +135,58 @@ class CropLoader:
 
         return Prefetcher(minibatches(), depth=depth, label="crop loader")
 
-    def _order_of(self, epoch: int) -> IntArray:
-        return sample_order(self.num_samples, seed=self.seed, epoch=epoch, weights=self._weights)
+    def _share_of(self, global_batch: int, *, world_size: int) -> int:
+        """Crops of a rank in each minibatch."""
+        if global_batch <= 0 or global_batch % world_size:
+            raise UserError(
+                f"a global batch of {global_batch} crops cannot be shared equally by {world_size} ranks; "
+                "choose a multiple of the number of ranks"
+            )
+        share = global_batch // world_size
+        if self.same_plate and share % self.same_plate:
+            raise UserError(
+                f"a global batch of {global_batch} crops gives each of {world_size} ranks {share}, but they "
+                f"come in runs of {self.same_plate} from one plate, and a rank needs whole runs; choose a "
+                f"multiple of {self.same_plate * world_size}"
+            )
+        return share
 
-    def _worth_caching(self, cache_bytes: int) -> bool:
+    @cached_property
+    def _rows(self) -> IntArray:
+        return self.fields.rows(self.split)
+
+    @cached_property
+    def _plates(self) -> IntArray:
+        return self.fields.plates[self._rows]
+
+    @cached_property
+    def _drawing_weights(self) -> NDArray[np.float64]:
+        weights = self.fields.frame["weight"].to_numpy(np.float64)[self._rows]
+        return weights if self.weights is None else weights * self.weights
+
+    @cached_property
+    def _order(self) -> Callable[[int], IntArray]:
+        """The order of an epoch, kept for the last two."""
+        return lru_cache(maxsize=2)(self._order_of)
+
+    def _order_of(self, epoch: int) -> IntArray:
+        weights = self._drawing_weights
+        if not self.same_plate:
+            return sample_order(self.num_samples, seed=self.seed, epoch=epoch, weights=weights)
+        return same_plate_order(
+            self._plates, run_length=self.same_plate, seed=self.seed, epoch=epoch, weights=weights
+        )
+
+    @cached_property
+    def _cache(self) -> FieldCache | None:
+        return FieldCache(self.cache_bytes) if self._is_worth_caching() else None
+
+    def _is_worth_caching(self) -> bool:
         heights, widths = self.fields.heights[self._rows], self.fields.widths[self._rows]
         if max(heights.max(), widths.max()) <= ONE_CHUNK_PX:
-            return cache_bytes > 0
+            return self.cache_bytes > 0
         pixel_bytes = len(self.fields.channels) * self.fields.dtype.itemsize
-        return int((heights * widths).sum()) * pixel_bytes <= cache_bytes
+        return int((heights * widths).sum()) * pixel_bytes <= self.cache_bytes
 
     def _crops(self, rows: IntArray, *, samples: IntArray, epochs: IntArray) -> NDArray[Any]:
         size, seed = self.crop_size, self.seed

@@ -1,13 +1,14 @@
 """The fields of a manifest beside the stores that hold their pixels.
 
-Shapes: C channels, H W pixels.
+Stores may hold different stains: then a crop has the channels of all of them, and those that its own store
+lacks are zero. Shapes: N rows, C channels, H W pixels.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,13 @@ from phenoscale.errors import RetryError, UserError
 from phenoscale.loading.grid import check_fits
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.screen import channel_indices
-from phenoscale.screens.store import ScreenStore, open_screen
+from phenoscale.screens.store import ScreenStore, open_screen, united_channels
 
 _PLACE = ["store", "plate_index", "field_index", "height", "width"]
+_ABSENT = -1
+
+Absent = Literal["error", "zero"]
+"""What a channel is that a store lacks: a UserError, or zeros wherever it is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +35,8 @@ class ManifestFields:
         frame: one row per field, in manifest order: well columns, `split`, `weight`, and where the pixels are
             (`store`, `plate_index`, `field_index`, `height`, `width`). A *row* is a position in it.
         stores: opened stores, in the order of `frame.store`.
-        channels: stains of every crop read from here, in this order.
+        channels: stains of every crop read from here, in this order; a stain may come twice, for an encoder
+            that was trained on one more than there are.
     """
 
     frame: pd.DataFrame
@@ -59,6 +65,44 @@ class ManifestFields:
     def widths(self) -> NDArray[np.int64]:
         """Pixel columns of each field."""
         return self.frame["width"].to_numpy(np.int64)
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """Which channels each store has, [number of stores, C]; the others read as zeros."""
+        return np.array([[name in store.channels for name in self.channels] for store in self.stores])
+
+    @cached_property
+    def plates(self) -> NDArray[np.int64]:
+        """A number for the plate of each row, [N]: rows of one plate of one store have the same."""
+        return np.unique(self._places[:, :2], axis=0, return_inverse=True)[1].reshape(-1)
+
+    def present_of(self, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Which channels the given rows have, [N, C]; None if all of them have all."""
+        if self._is_complete:
+            return None
+        present_NC = self.present[self._places[rows, 0]]
+        return None if present_NC.all() else present_NC
+
+    def reading(self, channels: Sequence[str]) -> "ManifestFields":
+        """The same fields with other stains, in the given order.
+
+        Raises:
+            UserError: no store has one of them.
+        """
+        channel_indices(channels, known=united_channels(self.stores))
+        return replace(self, channels=tuple(channels))
+
+    def by_channels(self, rows: NDArray[np.int64]) -> "list[tuple[ManifestFields, NDArray[np.int64]]]":
+        """The given rows apart by the channels that they have, each part reading no others."""
+        present_NC = self.present_of(rows)
+        if present_NC is None:
+            return [(self, rows)]
+        sets, codes = np.unique(present_NC, axis=0, return_inverse=True)
+        names = np.array(self.channels, dtype=object)
+        return [
+            (self.reading(names[present].tolist()), rows[codes.reshape(-1) == code])
+            for code, present in enumerate(sets)
+        ]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of one split, in manifest order.
@@ -104,10 +148,18 @@ class ManifestFields:
         return self.frame[_PLACE].to_numpy(np.int64)
 
     @cached_property
-    def _channel_indices(self) -> tuple[list[int] | None, ...]:
-        wanted = [list(channel_indices(self.channels, known=store.channels)) for store in self.stores]
-        identity = [list(range(len(store.channels))) for store in self.stores]
-        return tuple(None if mine == all_ else mine for mine, all_ in zip(wanted, identity, strict=True))
+    def _is_complete(self) -> bool:
+        return bool(self.present.all())
+
+    @cached_property
+    def _channel_indices(self) -> tuple[NDArray[np.intp] | None, ...]:
+        """Where each channel lies in each store; None for a store whose pixels are right as they are."""
+        positions = [{name: index for index, name in enumerate(store.channels)} for store in self.stores]
+        wanted = [np.array([known.get(name, _ABSENT) for name in self.channels]) for known in positions]
+        return tuple(
+            None if np.array_equal(mine, np.arange(len(known))) else mine
+            for mine, known in zip(wanted, positions, strict=True)
+        )
 
     def describe(self, row: int) -> str:
         """Where a field lies, for error messages."""
@@ -127,7 +179,7 @@ class PendingPixels:
     row: int
 
     def result(self) -> NDArray[Any]:
-        """Pixels [C, H, W] with the channels in the order of `fields.channels`.
+        """Pixels [C, H, W] with the channels in the order of `fields.channels`; absent ones are zero.
 
         Raises:
             UserError: the store cannot be decoded there.
@@ -143,15 +195,22 @@ class PendingPixels:
         except OSError as error:
             raise RetryError(f"{self.fields.describe(self.row)} cannot be read: {error}") from error
         indices = self.fields._channel_indices[self.fields._places[self.row, 0]]
-        return pixels if indices is None else pixels[indices]
+        if indices is None:
+            return pixels
+        chosen = pixels[indices]
+        chosen[indices == _ABSENT] = 0
+        return chosen
 
 
-def load_manifest_fields(folder: str | Path, *, channels: Sequence[str] = ()) -> ManifestFields:
+def load_manifest_fields(
+    folder: str | Path, *, channels: Sequence[str] = (), absent: Absent = "error"
+) -> ManifestFields:
     """Read a manifest and open the stores that it selects from.
 
     Args:
         folder: the manifest's folder.
         channels: stains to read and their order; the manifest's own by default.
+        absent: what a channel is that a store lacks.
 
     Raises:
         UserError: a store is gone, has changed since the manifest was made, or lacks a channel.
@@ -160,30 +219,41 @@ def load_manifest_fields(folder: str | Path, *, channels: Sequence[str] = ()) ->
     stores = tuple(
         _open_unchanged(ref.uri, digest=ref.digest, manifest=str(folder)) for ref in manifest.stores
     )
-    return _checked(
-        ManifestFields(
-            frame=_join(manifest, stores=stores, source=str(folder)),
-            stores=stores,
-            channels=tuple(channels) or manifest.channels,
-        )
-    )
+    frame = _join(manifest, stores=stores, source=str(folder))
+    fields = ManifestFields(frame=frame, stores=stores, channels=manifest.channels)
+    return _checked(fields.reading(channels or manifest.channels), absent=absent)
 
 
-def load_store_fields(paths: Sequence[str | Path], *, channels: Sequence[str] = ()) -> ManifestFields:
+def load_store_fields(
+    paths: Sequence[str | Path], *, channels: Sequence[str] = (), absent: Absent = "error"
+) -> ManifestFields:
     """All fields of some stores, as if a manifest selected each with weight 1 and split `train`.
 
     Args:
         paths: the stores' folders.
-        channels: stains to read and their order; those of the first store by default.
+        channels: stains to read and their order; by default those of the first store, then those of the
+            others that are new.
+        absent: what a channel is that a store lacks.
     """
     if not paths:
         raise UserError("no store was given: name at least one ScreenStore folder that `ingest` wrote")
     stores = tuple(open_screen(path) for path in paths)
     frames = [_located(store, index=index) for index, store in enumerate(stores)]
     frame = pd.concat(frames, ignore_index=True).assign(split="train", weight=1.0)
-    return _checked(
-        ManifestFields(frame=frame, stores=stores, channels=tuple(channels) or stores[0].channels)
-    )
+    fields = ManifestFields(frame=frame, stores=stores, channels=united_channels(stores))
+    return _checked(fields.reading(channels or fields.channels), absent=absent)
+
+
+def refuse_absent(fields: ManifestFields) -> None:
+    """Raise a UserError unless every store has every channel that is read."""
+    for store, present in zip(fields.stores, fields.present, strict=True):
+        lacking = [name for name, is_there in zip(fields.channels, present, strict=True) if not is_there]
+        if lacking:
+            raise UserError(
+                f"the store {store.folder} has the channels {list(store.channels)}, but "
+                f"{list(fields.channels)} are read: {lacking} are absent; read channels that all stores "
+                "have, leave the store out, or take a model that reads any channels (channel-agnostic)"
+            )
 
 
 def select_rows(fields: ManifestFields, rows: NDArray[np.int64]) -> ManifestFields:
@@ -228,16 +298,7 @@ def _join(manifest: Manifest, *, stores: tuple[ScreenStore, ...], source: str) -
     return joined.drop(columns="_found")
 
 
-def _checked(fields: ManifestFields) -> ManifestFields:
-    """The fields, once it is certain that one preprocessing fits all stores and none lacks a channel."""
-    first = fields.stores[0].header
-    for store in fields.stores:
-        header = store.header
-        if (header.dtype, header.intensity_scale) != (first.dtype, first.intensity_scale):
-            raise UserError(
-                f"the stores differ: {fields.stores[0].folder} holds {first.dtype} with intensity_scale "
-                f"{first.intensity_scale:g}, {store.folder} {header.dtype} with {header.intensity_scale:g}; "
-                "one encoder needs one scale: ingest them alike"
-            )
-    fields._channel_indices  # noqa: B018  (raises a UserError that names an unknown channel)
+def _checked(fields: ManifestFields, *, absent: Absent) -> ManifestFields:
+    if absent == "error":
+        refuse_absent(fields)
     return fields

@@ -6,6 +6,7 @@ per sample. Shapes: N samples, L patch tokens.
 """
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +34,75 @@ def sample_order(
     its share of the weights times num_samples, rounded up or down at random (systematic sampling), so that
     expected counts are exact and an epoch keeps its length.
     """
-    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, (epoch << 8) | Purpose.ORDER], dtype=np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key))
+    generator = _order_generator(seed, epoch=epoch)
     if weights is None or np.ptp(weights) == 0:
         return generator.permutation(num_samples)
-    cumulative = np.cumsum(weights) * (num_samples / np.sum(weights))
-    ticks = np.arange(num_samples) + generator.random()
-    drawn = np.minimum(np.searchsorted(cumulative, ticks, side="right"), num_samples - 1)
-    return generator.permutation(drawn)
+    return generator.permutation(_systematic(weights, num_drawn=num_samples, generator=generator))
+
+
+def same_plate_order(
+    plates: IntArray,
+    *,
+    run_length: int,
+    seed: int,
+    epoch: int,
+    weights: NDArray[np.float64] | None = None,
+) -> IntArray:
+    """The fields of an epoch in an order whose aligned runs of `run_length` come from one plate each.
+
+    Without weights, or with equal ones, each field occurs once, and a plate whose number of fields is no
+    multiple of the run length fills its last run with fields of its own drawn again: other ones than the run
+    has, as long as the plate has so many. With weights, the runs are shared among the plates by their sums of
+    weights, rounded up or down at random, and each plate's draws among its fields in the same way: expected
+    counts are proportional to the weights. An epoch has the same length either way, `same_plate_length`.
+
+    Args:
+        plates: number of each field's plate, [number of fields].
+        run_length: fields of a run.
+        seed: the run's seed.
+        epoch: which epoch.
+        weights: of each field, [number of fields].
+    """
+    generator = _order_generator(seed, epoch=epoch)
+    members = [np.flatnonzero(plates == plate) for plate in np.unique(plates)]
+    if weights is None or np.ptp(weights) == 0:
+        drawn = [generator.permutation(mine) for mine in members]
+        filled = [np.resize(mine, -(-len(mine) // run_length) * run_length) for mine in drawn]
+    else:
+        sums = np.array([weights[mine].sum() for mine in members])
+        num_runs = same_plate_length(plates, run_length=run_length) // run_length
+        of_run = _systematic(sums, num_drawn=num_runs, generator=generator)
+        filled = []
+        for mine, runs in zip(members, np.bincount(of_run, minlength=len(members)), strict=True):
+            places = _systematic(weights[mine], num_drawn=int(runs) * run_length, generator=generator)
+            filled.append(generator.permutation(mine[places]))
+    runs_RK = np.concatenate(filled).reshape(-1, run_length)
+    return generator.permutation(runs_RK).reshape(-1)
+
+
+def same_plate_length(plates: IntArray, *, run_length: int) -> int:
+    """How long an epoch of whole runs is: each plate's number of fields, rounded up to whole runs."""
+    sizes = np.unique(plates, return_counts=True)[1]
+    return int((-(-sizes // run_length)).sum()) * run_length
+
+
+def balanced_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Weights under which every label is drawn equally often: 1 / how often it occurs, [N]."""
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1.0 / counts[codes.reshape(-1)]
+    return weights
+
+
+def _order_generator(seed: int, *, epoch: int) -> np.random.Generator:
+    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, (epoch << 8) | Purpose.ORDER], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def _systematic(weights: NDArray[np.float64], *, num_drawn: int, generator: np.random.Generator) -> IntArray:
+    """Systematic sampling: each index as often as its share of the weights says, rounded up or down."""
+    cumulative = np.cumsum(weights) * (num_drawn / np.sum(weights))
+    ticks = np.arange(num_drawn) + generator.random()
+    return np.minimum(np.searchsorted(cumulative, ticks, side="right"), len(weights) - 1)
 
 
 def crop_corners(

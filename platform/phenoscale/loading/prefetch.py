@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Generic, Self, TypeVar
 
@@ -15,10 +16,14 @@ class Prefetcher(Generic[Item]):
 
     An exception in the thread is raised where its item would have come. Leaving the `with` block stops the
     thread.
+
+    Attributes:
+        waited_seconds: how long the caller has waited for items so far.
     """
 
     def __init__(self, items: Iterable[Item], *, depth: int, label: str) -> None:
         self._queue: queue.Queue[Item | _End] = queue.Queue(maxsize=max(depth, 1))
+        self.waited_seconds = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(iter(items),), name=label, daemon=True)
         self._thread.start()
@@ -29,7 +34,9 @@ class Prefetcher(Generic[Item]):
     def __next__(self) -> Item:
         if self._stopped.is_set():
             raise StopIteration
+        asked = time.perf_counter()
         item = self._queue.get()
+        self.waited_seconds += time.perf_counter() - asked
         if not isinstance(item, _End):
             return item
         self.close()

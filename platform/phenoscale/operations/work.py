@@ -35,4 +35,6 @@ def training_crops(config: PretrainConfig) -> int:
 
 def _crops_of_all_fields(manifest: str, *, encoder: str, layout_of: EmbedConfig | ProbeConfig) -> int:
     size = read_encoder_config(encoder).crop_size
-    return num_crops(load_manifest_fields(manifest), crop_size=size, layout=layout_of.crop_layout)
+    return num_crops(
+        load_manifest_fields(manifest, absent="zero"), crop_size=size, layout=layout_of.crop_layout
+    )

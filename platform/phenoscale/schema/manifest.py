@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ FIELDS_FILE: Final = "fields.parquet"
 FORMAT_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
 FIELD_COLUMNS: Final = ("field_id", "store", "split", "weight")
+
+ChannelRule = Literal["common", "union"]
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,17 @@ class Manifest:
 
     Attributes:
         stores: the stores that the fields lie in.
-        channels: the channels that all the stores have, in their order.
+        channels: the channels of the stores, in their order.
         fields: columns `field_id`, `store` (position in `stores`), `split` (one of `SPLITS`) and `weight`.
         funnel: the rules that made the selection, in order.
+        channel_rule: `common`: every store has all the channels; `union`: each of them is in some store.
     """
 
     stores: tuple[StoreRef, ...]
     channels: tuple[str, ...]
     fields: pd.DataFrame
     funnel: tuple[FunnelStep, ...] = ()
+    channel_rule: ChannelRule = "common"
 
     def __post_init__(self) -> None:
         _check_fields(self.fields, num_stores=len(self.stores))
@@ -104,6 +108,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             {"uri": _portable(store.uri, folder), "digest": store.digest} for store in manifest.stores
         ],
         "channels": list(manifest.channels),
+        "channel_rule": manifest.channel_rule,
         "counts": {split: manifest.count(split) for split in SPLITS},
         "funnel": [asdict(step) for step in manifest.funnel],
     }
@@ -151,6 +156,7 @@ def _manifest_from(header: Mapping[str, Any], *, folder: Path) -> Manifest:
         channels=tuple(header["channels"]),
         fields=pd.read_parquet(folder / FIELDS_FILE),
         funnel=tuple(FunnelStep(**step) for step in header["funnel"]),
+        channel_rule=header.get("channel_rule", "common"),
     )
 
 

@@ -117,18 +117,35 @@ def common_channels(stores: Sequence[ScreenStore]) -> tuple[str, ...]:
     Raises:
         UserError: two stores differ in channels, pixel type or intensity scale.
     """
-    assert stores, "no stores"
     first = stores[0]
     for store in stores[1:]:
         if store.channels != first.channels:
             raise UserError(
                 f"the stores have different channels: {'|'.join(first.channels)} in {first.folder} and "
-                f"{'|'.join(store.channels)} in {store.folder}; ingest them with the same `channels`"
+                f"{'|'.join(store.channels)} in {store.folder}; ingest them with the same `channels`, or "
+                "unite them (`channels: union`) for encoders that read any channels"
             )
+    _check_pixels(stores)
+    return first.channels
+
+
+def united_channels(stores: Sequence[ScreenStore]) -> tuple[str, ...]:
+    """Return every channel that some store has: those of the first store, then new ones as they appear.
+
+    Raises:
+        UserError: two stores differ in pixel type or intensity scale.
+    """
+    _check_pixels(stores)
+    return tuple(dict.fromkeys(name for store in stores for name in store.channels))
+
+
+def _check_pixels(stores: Sequence[ScreenStore]) -> None:
+    first = stores[0]
+    for store in stores[1:]:
         scales = [(s.header.dtype, s.header.intensity_scale) for s in (first, store)]
         if scales[0] != scales[1]:
             raise UserError(
                 f"the stores have different pixels: {scales[0]} in {first.folder} and {scales[1]} in "
-                f"{store.folder} (type, intensity_scale); ingest them with the same `intensity_scale`"
+                f"{store.folder} (type, intensity_scale), but one encoder needs one scale; ingest them with "
+                "the same `intensity_scale`"
             )
-    return first.channels
