@@ -7,13 +7,20 @@ from components.image import component
 
 @component
 def pretrain(
-    config: str, run_folder: str, manifest: Input[Dataset], encoder: Output[Model], summary: Output[Metrics]
+    step: str,
+    pipeline: str,
+    config: str,
+    run_folder: str,
+    manifest: Input[Dataset],
+    encoder: Output[Model],
+    summary: Output[Metrics],
 ) -> None:
     """Train an encoder."""
     from phenoscale.operations.component import run_component
 
     run_component(
-        "pretrain",
+        step,
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={"curate": manifest},
@@ -24,16 +31,30 @@ def pretrain(
 
 @component
 def import_encoder(
-    step: str, config: str, run_folder: str, like: Input[Model], encoder: Output[Model]
+    step: str,
+    like_step: str,
+    pipeline: str,
+    config: str,
+    run_folder: str,
+    like: Input[Model],
+    encoder: Output[Model],
 ) -> None:
-    """Make a baseline encoder that reads what the trained one reads."""
+    """Make a baseline encoder that reads what the one trained in `like_step` reads."""
     from phenoscale.operations.component import run_component
 
-    run_component(step, config=config, run_folder=run_folder, inputs={"pretrain": like}, output=encoder)
+    run_component(
+        step,
+        pipeline=pipeline,
+        config=config,
+        run_folder=run_folder,
+        inputs={like_step: like},
+        output=encoder,
+    )
 
 
 @component
 def probe(
+    pipeline: str,
     config: str,
     run_folder: str,
     trained: Input[Model],
@@ -48,6 +69,7 @@ def probe(
 
     run_component(
         "probe",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={

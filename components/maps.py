@@ -8,6 +8,7 @@ from components.image import component
 @component
 def embed(
     step: str,
+    pipeline: str,
     config: str,
     run_folder: str,
     encoders: Input[Model],
@@ -19,6 +20,7 @@ def embed(
 
     run_component(
         step,
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={"probe": encoders, "curate": manifest},
@@ -30,6 +32,7 @@ def embed(
 def build_map(
     step: str,
     encoder: str,
+    pipeline: str,
     config: str,
     run_folder: str,
     embeddings: Input[Dataset],
@@ -41,6 +44,7 @@ def build_map(
 
     run_component(
         step,
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={f"embed_{encoder}": embeddings, "simulate": images},
@@ -50,6 +54,7 @@ def build_map(
 
 @component
 def benchmark(
+    pipeline: str,
     config: str,
     run_folder: str,
     embeddings_trained: Input[Dataset],
@@ -67,6 +72,7 @@ def benchmark(
 
     run_component(
         "benchmark",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={

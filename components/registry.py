@@ -7,13 +7,19 @@ from components.image import component
 
 @component
 def register(
-    config: str, run_folder: str, encoders: Input[Model], rows: Input[Dataset], registered: Output[Model]
+    pipeline: str,
+    config: str,
+    run_folder: str,
+    encoders: Input[Model],
+    rows: Input[Dataset],
+    registered: Output[Model],
 ) -> None:
     """Register the trained encoder as the candidate."""
     from phenoscale.operations.component import run_component
 
     run_component(
         "register",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={"probe": encoders, "benchmark": rows},
@@ -22,17 +28,25 @@ def register(
 
 
 @component
-def promote(config: str, run_folder: str, registered: Input[Model], promoted: Output[Model]) -> None:
+def promote(
+    pipeline: str, config: str, run_folder: str, registered: Input[Model], promoted: Output[Model]
+) -> None:
     """Make the candidate the champion, if its gates hold."""
     from phenoscale.operations.component import run_component
 
     run_component(
-        "promote", config=config, run_folder=run_folder, inputs={"register": registered}, output=promoted
+        "promote",
+        pipeline=pipeline,
+        config=config,
+        run_folder=run_folder,
+        inputs={"register": registered},
+        output=promoted,
     )
 
 
 @component
 def report(
+    pipeline: str,
     config: str,
     run_folder: str,
     store: Input[Dataset],
@@ -57,6 +71,7 @@ def report(
 
     run_component(
         "report",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={

@@ -6,15 +6,18 @@ from components.image import component
 
 
 @component
-def simulate(config: str, run_folder: str, images: Output[Dataset]) -> None:
+def simulate(pipeline: str, config: str, run_folder: str, images: Output[Dataset]) -> None:
     """Draw a screen with a known answer."""
     from phenoscale.operations.component import run_component
 
-    run_component("simulate", config=config, run_folder=run_folder, inputs={}, output=images)
+    run_component(
+        "simulate", pipeline=pipeline, config=config, run_folder=run_folder, inputs={}, output=images
+    )
 
 
 @component
 def ingest(
+    pipeline: str,
     config: str,
     run_folder: str,
     store: Output[Dataset],
@@ -26,6 +29,7 @@ def ingest(
 
     run_component(
         "ingest",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={"simulate": images},
@@ -36,13 +40,19 @@ def ingest(
 
 @component
 def curate(
-    config: str, run_folder: str, store: Input[Dataset], manifest: Output[Dataset], summary: Output[Metrics]
+    pipeline: str,
+    config: str,
+    run_folder: str,
+    store: Input[Dataset],
+    manifest: Output[Dataset],
+    summary: Output[Metrics],
 ) -> None:
     """Choose fields and splits."""
     from phenoscale.operations.component import run_component
 
     run_component(
         "curate",
+        pipeline=pipeline,
         config=config,
         run_folder=run_folder,
         inputs={"ingest": store},

@@ -5,7 +5,15 @@ from pathlib import Path
 
 from kfp import compiler
 
-from pipelines.full import PIPELINES
+from pipelines.families import families, families_simulated
+from pipelines.full import full, full_simulated
+
+PIPELINES = {
+    "full": full,
+    "full_simulated": full_simulated,
+    "families": families,
+    "families_simulated": families_simulated,
+}
 
 
 def compile_pipelines(folder: Path) -> list[Path]:

@@ -9,25 +9,21 @@ from components.encoder import import_encoder, pretrain, probe
 from components.maps import benchmark, build_map, embed
 from components.registry import promote, register, report
 from components.screen import curate, ingest, simulate
+from pipelines.naming import named
 
 ENCODERS = ("trained", "untrained", "pixel_statistics")
 
 
-def _named(task: PipelineTask, step: str) -> PipelineTask:
-    """Show the step's own name, and keep Kubeflow's cache off: it cannot see code changes inside an image."""
-    return task.set_display_name(step).set_caching_options(enable_caching=False)
-
-
 def _chain(run: dict[str, str], *, drawn: PipelineTask | None) -> None:
     images: dict[str, Any] = {} if drawn is None else {"images": drawn.outputs["images"]}
-    store = _named(ingest(**run, **images), "ingest").outputs["store"]
-    manifest = _named(curate(**run, store=store), "curate").outputs["manifest"]
-    trained = _named(pretrain(**run, manifest=manifest), "pretrain").outputs["encoder"]
+    store = named(ingest(**run, **images), "ingest").outputs["store"]
+    manifest = named(curate(**run, store=store), "curate").outputs["manifest"]
+    trained = named(pretrain(**run, step="pretrain", manifest=manifest), "pretrain").outputs["encoder"]
     encoders = _probed(run, manifest=manifest, trained=trained)
     measured = _mapped(run, manifest=manifest, encoders=encoders, images=images)
-    rows = _named(benchmark(**run, **measured, **images), "benchmark").outputs["rows"]
-    registered = _named(register(**run, encoders=encoders, rows=rows), "register").outputs["registered"]
-    promoted = _named(promote(**run, registered=registered), "promote").outputs["promoted"]
+    rows = named(benchmark(**run, **measured, **images), "benchmark").outputs["rows"]
+    registered = named(register(**run, encoders=encoders, rows=rows), "register").outputs["registered"]
+    promoted = named(promote(**run, registered=registered), "promote").outputs["promoted"]
     page = report(
         **run,
         store=store,
@@ -40,18 +36,18 @@ def _chain(run: dict[str, str], *, drawn: PipelineTask | None) -> None:
         promoted=promoted,
         **images,
     )
-    _named(page, "report")
+    named(page, "report")
 
 
 def _probed(run: dict[str, str], *, manifest: Any, trained: Any) -> Any:
     """Probe the trained encoder beside the baselines."""
     baselines = {
-        name: _named(import_encoder(**run, step=f"import_{name}", like=trained), f"import_{name}").outputs[
-            "encoder"
-        ]
+        name: named(
+            import_encoder(**run, step=f"import_{name}", like_step="pretrain", like=trained), f"import_{name}"
+        ).outputs["encoder"]
         for name in ENCODERS[1:]
     }
-    return _named(probe(**run, trained=trained, manifest=manifest, **baselines), "probe").outputs["encoders"]
+    return named(probe(**run, trained=trained, manifest=manifest, **baselines), "probe").outputs["encoders"]
 
 
 def _mapped(run: dict[str, str], *, manifest: Any, encoders: Any, images: dict[str, Any]) -> dict[str, Any]:
@@ -59,10 +55,10 @@ def _mapped(run: dict[str, str], *, manifest: Any, encoders: Any, images: dict[s
     outputs: dict[str, Any] = {}
     for name in ENCODERS:
         embedded = embed(**run, step=f"embed_{name}", encoders=encoders, manifest=manifest)
-        embeddings = _named(embedded, f"embed_{name}").outputs["embeddings"]
+        embeddings = named(embedded, f"embed_{name}").outputs["embeddings"]
         mapped = build_map(**run, step=f"map_{name}", encoder=name, embeddings=embeddings, **images)
         outputs[f"embeddings_{name}"] = embeddings
-        outputs[f"map_{name}"] = _named(mapped, f"map_{name}").outputs["perturbation_map"]
+        outputs[f"map_{name}"] = named(mapped, f"map_{name}").outputs["perturbation_map"]
     return outputs
 
 
@@ -74,7 +70,7 @@ def full(config: str, run_folder: str) -> None:
         config: the pipeline's config as JSON.
         run_folder: folder of this run's records.
     """
-    _chain({"config": config, "run_folder": run_folder}, drawn=None)
+    _chain({"pipeline": "full", "config": config, "run_folder": run_folder}, drawn=None)
 
 
 @dsl.pipeline(
@@ -87,8 +83,5 @@ def full_simulated(config: str, run_folder: str) -> None:
         config: the pipeline's config as JSON.
         run_folder: folder of this run's records.
     """
-    run = {"config": config, "run_folder": run_folder}
-    _chain(run, drawn=_named(simulate(**run), "simulate"))
-
-
-PIPELINES = {"full": full, "full_simulated": full_simulated}
+    run = {"pipeline": "full", "config": config, "run_folder": run_folder}
+    _chain(run, drawn=named(simulate(**run), "simulate"))

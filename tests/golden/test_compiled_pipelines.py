@@ -13,7 +13,12 @@ from phenoscale.operations.compile import run_compile
 from phenoscale.operations.config import CompileConfig
 from phenoscale.operations.graph import steps_of
 
-NAMES = {"full": False, "full_simulated": True}
+NAMES = {
+    "full": ("full", False),
+    "full_simulated": ("full", True),
+    "families": ("families", False),
+    "families_simulated": ("families", True),
+}
 
 
 def _specification(name):
@@ -48,8 +53,8 @@ def test_a_compiled_pipeline_loads_in_kubeflow(name):
     assert done.stdout.strip() == name.replace("_", "-")
 
 
-@pytest.mark.parametrize(("name", "with_simulate"), NAMES.items())
-def test_kubeflow_chains_the_same_steps_by_the_same_edges_as_the_library(name, with_simulate):
+@pytest.mark.parametrize("name", NAMES)
+def test_kubeflow_chains_the_same_steps_by_the_same_edges_as_the_library(name):
     tasks = _specification(name)["root"]["dag"]["tasks"]
     edges = {
         _step_of(task): {
@@ -58,7 +63,8 @@ def test_kubeflow_chains_the_same_steps_by_the_same_edges_as_the_library(name, w
         }
         for task in tasks.values()
     }
-    steps = steps_of(with_simulate=with_simulate)
+    pipeline, with_simulate = NAMES[name]
+    steps = steps_of(pipeline, with_simulate=with_simulate)
     known = {step.name for step in steps}
     assert edges == {step.name: {need for need in step.needs if need in known} for step in steps}
 

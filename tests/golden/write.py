@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 from phenoscale.config import Config, config_yaml, load_config
-from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.operations.pipeline import FamiliesConfig, FullConfig
 from phenoscale.recipes import find_recipe, recipe_names
 from phenoscale.training.config import PretrainConfig
 
 FOLDER = Path(__file__).parent
 
 # Which config a recipe fills, by the folder that it lies in.
-CONFIGS: dict[str, type[Config]] = {"": PipelineConfig, "pretrain": PretrainConfig}
+CONFIGS: dict[str, type[Config]] = {"": FullConfig, "families": FamiliesConfig, "pretrain": PretrainConfig}
 
 
 def resolved_recipe(name: str) -> str:

@@ -4,8 +4,8 @@ import pytest
 
 from phenoscale.config import load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.pipeline import PlanConfig
-from phenoscale.operations.plan import plan_full
+from phenoscale.operations.pipeline import PlanFullConfig
+from phenoscale.operations.plan import plan_pipeline
 from phenoscale.operations.steps import run_step
 from phenoscale.operations.work import count_crops, training_crops
 from phenoscale.recipes import find_recipe
@@ -24,11 +24,11 @@ FEW_FIELDS = {
 
 def _config(workspace, **flags):
     everything = {**FEW_FIELDS, "runtime.workspace": str(workspace), **flags}
-    return load_config(PlanConfig, find_recipe("demo_tiny"), flags=everything)
+    return load_config(PlanFullConfig, find_recipe("demo_tiny"), flags=everything)
 
 
 def test_in_an_empty_workspace_all_is_left_and_nothing_is_written(workspace):
-    plan = plan_full(_config(workspace))
+    plan = plan_pipeline(_config(workspace))
     first, second = plan.steps[:2]
     assert plan.num_left == len(plan.steps)
     assert first.key and not first.waits_for
@@ -41,23 +41,23 @@ def test_a_plan_knows_the_keys_as_far_as_the_outputs_reach(workspace):
     config = _config(workspace).model_dump_json(exclude_unset=True)
     outputs = {}
     for step in ("simulate", "ingest", "curate"):
-        outputs[step] = str(run_step(step, config=config, inputs=outputs).path)
-    plan = {step.step: step for step in plan_full(_config(workspace)).steps}
+        outputs[step] = str(run_step(step, pipeline="full", config=config, inputs=outputs).path)
+    plan = {step.step: step for step in plan_pipeline(_config(workspace)).steps}
     assert [step.step for step in plan.values() if step.is_cached] == ["simulate", "ingest", "curate"]
     assert plan["curate"].path == outputs["curate"]
     assert plan["pretrain"].key and plan["pretrain"].num_crops == 12 * 32
     assert plan["probe"].num_crops is None
-    assert "384 crops" in plan_full(_config(workspace)).text()
+    assert "384 crops" in plan_pipeline(_config(workspace)).text()
 
 
 def test_real_plates_that_are_not_there_are_told_before_anything_runs(workspace, tmp_path):
     config = load_config(
-        PlanConfig,
+        PlanFullConfig,
         None,
         flags={"ingest.path": str(tmp_path / "nowhere"), "runtime.workspace": str(workspace)},
     )
     with pytest.raises(UserError, match="nowhere"):
-        plan_full(config)
+        plan_pipeline(config)
 
 
 def test_training_crops_are_whole_minibatches(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from phenoscale.config import fingerprint, load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.graph import FULL, find_step, steps_of
-from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.operations.graph import FULL, PIPELINES, find_step, steps_of
+from phenoscale.operations.pipeline import FamiliesConfig, FullConfig, config_class
 from phenoscale.operations.stage_table import STAGES
 from phenoscale.operations.steps import run_step, step_config
 
@@ -16,25 +16,27 @@ OUTPUTS = {step.name: f"w/{step.name}" for step in FULL}
 
 def _pipeline(**flags):
     return load_config(
-        PipelineConfig, None, flags={name.replace("__", "."): value for name, value in flags.items()}
+        FullConfig, None, flags={name.replace("__", "."): value for name, value in flags.items()}
     )
 
 
 def _config(step, pipeline, **changes):
-    return step_config(find_step(step), pipeline, outputs={**OUTPUTS, **changes})
+    return step_config(find_step(step, pipeline="full"), pipeline, outputs={**OUTPUTS, **changes})
 
 
-def test_every_step_runs_a_known_stage_with_a_section_of_the_pipeline_and_needs_earlier_steps_only():
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_step_runs_a_known_stage_with_a_section_of_the_pipeline_and_needs_earlier_steps_only(pipeline):
     earlier = set()
-    for step in FULL:
+    for step in PIPELINES[pipeline]:
         assert step.stage in STAGES
-        assert step.section in PipelineConfig.model_fields
+        assert step.section in config_class(pipeline).model_fields
         assert set(step.needs) <= earlier
         earlier.add(step.name)
 
 
-def test_every_location_that_the_graph_fills_is_a_field_of_its_section():
-    for step in FULL:
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_location_that_the_graph_fills_is_a_field_of_its_section(pipeline):
+    for step in PIPELINES[pipeline]:
         fields = STAGES[step.stage].load_config_class().model_fields
         assert set(step.locations) | set(step.settings) <= set(fields), step.name
 
@@ -57,11 +59,11 @@ def test_a_step_finds_the_outputs_of_the_steps_before_it():
 def test_real_plates_keep_the_places_that_the_config_names():
     pipeline = _pipeline(ingest__path="plates", benchmark__annotations="corum.csv")
     outputs = {name: place for name, place in OUTPUTS.items() if name != "simulate"}
-    assert step_config(find_step("ingest"), pipeline, outputs=outputs).path == "plates"
-    benchmark = step_config(find_step("benchmark"), pipeline, outputs=outputs)
+    assert step_config(find_step("ingest", pipeline="full"), pipeline, outputs=outputs).path == "plates"
+    benchmark = step_config(find_step("benchmark", pipeline="full"), pipeline, outputs=outputs)
     assert benchmark.annotations == ("corum.csv",)
     assert benchmark.oracle == ""
-    assert next(step.name for step in steps_of(with_simulate=False)) == "ingest"
+    assert next(step.name for step in steps_of("full", with_simulate=False)) == "ingest"
 
 
 def test_annotations_of_the_config_stay_beside_the_planted_pairs():
@@ -91,7 +93,7 @@ def test_the_places_and_the_runtime_do_not_enter_a_fingerprint_and_a_setting_doe
 
 def test_the_config_survives_its_journey_to_a_step_as_json():
     pipeline = _pipeline(simulate__seed="3", pretrain__runtime__num_processes="2", map__strata="cell_type")
-    again = PipelineConfig.model_validate(json.loads(pipeline.model_dump_json(exclude_unset=True)))
+    again = FullConfig.model_validate(json.loads(pipeline.model_dump_json(exclude_unset=True)))
     for step in FULL:
         assert _config(step.name, again) == _config(step.name, pipeline)
 
@@ -102,4 +104,4 @@ def test_a_step_without_the_outputs_that_it_reads_is_refused_with_their_names():
         UserError, match="step probe needs the output of import_pixel_statistics; run the steps"
     ):
         inputs = {"pretrain": "p", "import_untrained": "u", "curate": "c"}
-        run_step("probe", config=config, inputs=inputs)
+        run_step("probe", pipeline="full", config=config, inputs=inputs)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phenoscale.config import load_config
-from phenoscale.operations.pipeline import PipelineConfig
-from phenoscale.operations.plan import plan_full
+from phenoscale.operations.pipeline import FullConfig
+from phenoscale.operations.plan import plan_pipeline
 from phenoscale.recipes import find_recipe
 
 # These also write when and by whom: their outputs differ between two runs of equal results.
@@ -84,8 +84,8 @@ def cached_steps(workspace, **flags):
     """Steps that a run with these flags would reuse."""
     dotted = {name.replace("__", "."): value for name, value in flags.items()}
     everything = {"runtime.workspace": str(workspace), **dotted}
-    config = load_config(PipelineConfig, find_recipe("demo_tiny"), flags=everything)
-    return {step.step for step in plan_full(config).steps if step.is_cached}
+    config = load_config(FullConfig, find_recipe("demo_tiny"), flags=everything)
+    return {step.step for step in plan_pipeline(config).steps if step.is_cached}
 
 
 def running_step(workspace):

@@ -34,6 +34,7 @@ class Artifact(Protocol):
 def run_component(
     step: str,
     *,
+    pipeline: str,
     config: str,
     run_folder: str,
     inputs: Mapping[str, Artifact | None],
@@ -44,6 +45,7 @@ def run_component(
 
     Args:
         step: the step's name.
+        pipeline: the name of the pipeline that it is a step of.
         config: the pipeline's config as JSON.
         run_folder: folder of this pipeline run's records.
         inputs: artifact of each earlier step that this one reads; None where the pipeline has no such step.
@@ -57,7 +59,8 @@ def run_component(
             places = {
                 name: _read_place(artifact) for name, artifact in inputs.items() if artifact is not None
             }
-            result = run_step(step, config=config, inputs=places, known=read_known(folder, step))
+            known = read_known(folder, step)
+            result = run_step(step, pipeline=pipeline, config=config, inputs=places, known=known)
             _write_place(output, result)
             _show(shown or {}, result)
         except BaseException as error:

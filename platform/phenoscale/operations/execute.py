@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from phenoscale.config import Config, Runtime, resolved
 from phenoscale.config.digests import SETTINGS
+from phenoscale.distributed import rank
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
 from phenoscale.operations.stage_table import find_stage
@@ -88,8 +89,8 @@ class _Watcher:
                 tracker.log_figure(figure)
 
     def open(self) -> Tracker | None:
-        """The tracked run; None on a machine without mlflow."""
-        if self._tracker is None and importlib.util.find_spec("mlflow") is not None:
+        """The tracked run; None on a machine without mlflow, and on all ranks of torchrun's but the first."""
+        if self._tracker is None and rank() == 0 and importlib.util.find_spec("mlflow") is not None:
             from phenoscale.tracking.tracker import open_tracker
 
             runtime: Runtime = getattr(self._config, "runtime", Runtime())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from phenoscale.operations.graph import PIXEL_STATISTICS, TRAINED, UNTRAINED
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import Row, read_rows
 
 ORACLE: Final = "oracle"
 _ORDER: Final = (PIXEL_STATISTICS, UNTRAINED, TRAINED, ORACLE)
@@ -62,6 +63,22 @@ def headline_tables(rows: Sequence[Row]) -> tuple[HeadlineTable, ...]:
         ),
     ]
     return tuple(table for table in tables if table is not None)
+
+
+def families_tables(
+    *, trainings: Mapping[str, Path], probe: Path, benchmark: Path
+) -> tuple[HeadlineTable, ...]:
+    """What each of several encoders cost and knows: the columns of the report's table, group by group."""
+    from phenoscale.reports.families import FamilyMaterial, family_columns
+    from phenoscale.reports.material import read_num_parameters, read_training
+
+    material = FamilyMaterial(
+        trainings={name: read_training(place) for name, place in trainings.items()},
+        num_parameters=read_num_parameters(probe),
+        probe_rows=read_rows(probe),
+        rows=read_rows(benchmark),
+    )
+    return tuple(HeadlineTable(group.title, group.heads, group.cells) for group in family_columns(material))
 
 
 def _recall_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,22 +63,22 @@ class PipelinePlan:
         return "\n".join(rows)
 
 
-def plan_full(config: PipelineConfig) -> PipelinePlan:
-    """Plan the full pipeline: the keys of all steps whose inputs are there, and what is left to do.
+def plan_pipeline(config: PipelineConfig) -> PipelinePlan:
+    """Plan a pipeline: the keys of all steps whose inputs are there, and what is left to do.
 
     Raises:
         UserError: when the config or an input of a step is wrong.
     """
     outputs: dict[str, str] = {}
-    plans: list[StepPlan] = []
-    for step in steps_of(with_simulate=config.simulate is not None):
-        plan = _plan_step(step, config, outputs=outputs)
-        plans.append(plan)
-    return PipelinePlan(config.name, str(Path(config.runtime.workspace).resolve()), tuple(plans))
+    steps = steps_of(config.pipeline, with_simulate=config.simulate is not None)
+    plans = tuple(_plan_step(step, config, steps=steps, outputs=outputs) for step in steps)
+    return PipelinePlan(config.name, str(Path(config.runtime.workspace).resolve()), plans)
 
 
-def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -> StepPlan:
-    planned = {other.name for other in steps_of(with_simulate=config.simulate is not None)}
+def _plan_step(
+    step: Step, config: PipelineConfig, *, steps: Sequence[Step], outputs: dict[str, str]
+) -> StepPlan:
+    planned = {other.name for other in steps}
     waits_for = tuple(name for name in step.needs if name in planned and name not in outputs)
     if waits_for:
         return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for)

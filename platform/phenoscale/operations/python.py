@@ -13,24 +13,27 @@ from typing import Any
 
 from phenoscale.config import load_config, parse_config
 from phenoscale.operations.execute import execute
-from phenoscale.operations.pipeline import PipelineConfig
-from phenoscale.operations.run import run_full
+from phenoscale.operations.pipeline import config_class
+from phenoscale.operations.run import run_pipeline
 from phenoscale.operations.stage_table import STAGES
 from phenoscale.operations.summary import RunSummary
 from phenoscale.recipes import find_recipe
 from phenoscale.stages import StageResult
 
 
-def run(recipe: str, *, workspace: str, settings: Mapping[str, Any] | None = None) -> RunSummary:
-    """Run the full pipeline as `phenoscale run full --config RECIPE --workspace WORKSPACE` does.
+def run(
+    recipe: str, *, workspace: str, pipeline: str = "full", settings: Mapping[str, Any] | None = None
+) -> RunSummary:
+    """Run a pipeline as `phenoscale run PIPELINE --config RECIPE --workspace WORKSPACE` does.
 
     Args:
         recipe: name of a recipe of the package, or path of a YAML file.
         workspace: folder that holds the outputs of all stages.
+        pipeline: which pipeline the recipe is for: full or families.
         settings: further fields by their dotted names: {"pretrain.num_steps": 100}.
     """
     flags = {**(settings or {}), "runtime.workspace": workspace}
-    return run_full(load_config(PipelineConfig, find_recipe(recipe), flags=flags))
+    return run_pipeline(load_config(config_class(pipeline), find_recipe(recipe), flags=flags))
 
 
 def simulate(**settings: Any) -> StageResult:

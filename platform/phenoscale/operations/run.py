@@ -1,4 +1,4 @@
-"""Run the full pipeline on this machine: its steps under kfp.local, or all in this process."""
+"""Run a pipeline on this machine: its steps under kfp.local, or all in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from phenoscale.operations.component import EVENT_PREFIX
 from phenoscale.operations.graph import Step, steps_of
 from phenoscale.operations.narrator import Narrator
 from phenoscale.operations.pipeline import PipelineConfig
-from phenoscale.operations.plan import plan_full
+from phenoscale.operations.plan import plan_pipeline
 from phenoscale.operations.records import (
     StepFailure,
     find_failure,
@@ -53,8 +53,8 @@ class _Run:
         return self.config.model_dump_json(exclude_unset=True)
 
 
-def run_full(config: PipelineConfig) -> RunSummary:
-    """Run the full pipeline; steps that are done are reused.
+def run_pipeline(config: PipelineConfig) -> RunSummary:
+    """Run a pipeline; steps that are done are reused.
 
     Raises:
         UserError: a step refused its input or config (exit code 2).
@@ -63,11 +63,11 @@ def run_full(config: PipelineConfig) -> RunSummary:
     """
     config = _with_absolute_workspace(config)
     workspace = Path(config.runtime.workspace)
-    steps = steps_of(with_simulate=config.simulate is not None)
+    steps = steps_of(config.pipeline, with_simulate=config.simulate is not None)
     narrator = Narrator([step.name for step in steps])
     for step in wait_for_orphans(workspace / "runs"):
         narrator.tell(f"waited for step {step} of an earlier, killed run to stop")
-    plan = plan_full(config)
+    plan = plan_pipeline(config)
     run = _Run(config, steps, _new_folder(workspace), narrator)
     for step_plan in plan.steps:
         if step_plan.is_cached:
@@ -79,7 +79,7 @@ def run_full(config: PipelineConfig) -> RunSummary:
 
 
 def _run_under_kfp(run: _Run) -> dict[str, StageResult]:
-    name = "full" if run.config.simulate is None else "full_simulated"
+    name = run.config.pipeline + ("" if run.config.simulate is None else "_simulated")
     told = _Told(run)
     has_succeeded = run_compiled(
         compiled_pipeline(name),
@@ -122,7 +122,13 @@ def _run_here(run: _Run) -> dict[str, StageResult]:
         with process_of_step(run.folder, step.name), keep_last_lines() as lines:
             try:
                 known = read_known(run.folder, step.name)
-                result = run_step(step.name, config=run.config_json, inputs=inputs, known=known)
+                result = run_step(
+                    step.name,
+                    pipeline=run.config.pipeline,
+                    config=run.config_json,
+                    inputs=inputs,
+                    known=known,
+                )
             except BaseException as error:
                 write_failure(run.folder, step.name, error=error, lines=lines)
                 raise

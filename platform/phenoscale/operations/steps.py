@@ -13,7 +13,7 @@ from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
 from phenoscale.operations.execute import execute
 from phenoscale.operations.graph import At, Source, Step, find_step
-from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.operations.pipeline import PipelineConfig, config_class
 from phenoscale.operations.stage_table import find_stage
 from phenoscale.stages import StageResult, complete_output
 
@@ -28,29 +28,32 @@ class Known:
     key: str
 
 
-def run_step(step: str, *, config: str, inputs: Mapping[str, str], known: Known | None = None) -> StageResult:
-    """Run one step of the full pipeline.
+def run_step(
+    step: str, *, pipeline: str, config: str, inputs: Mapping[str, str], known: Known | None = None
+) -> StageResult:
+    """Run one step of a pipeline.
 
     Args:
         step: the step's name, such as `embed_trained`.
+        pipeline: the pipeline's name, such as `full`.
         config: the pipeline's config as JSON.
         inputs: output folder of each earlier step that this one reads.
         known: the step's output, when it has been found already; then its stage is not even imported.
     """
-    found = find_step(step)
+    found = find_step(step, pipeline=pipeline)
     if known is not None and find_stage(found.stage).is_pure:
         reused = complete_output(found.stage, folder=Path(known.path), key=known.key)
         if reused is not None:
             logger.info("%s", key_values(stage=found.stage, key=reused.path.name, status="reused"))
             return reused
-    pipeline = parse_config(PipelineConfig, json.loads(config), source="the pipeline's config")
-    missing = [name for name in found.needs if name not in inputs and not is_left_out(name, pipeline)]
+    whole = parse_config(config_class(pipeline), json.loads(config), source="the pipeline's config")
+    missing = [name for name in found.needs if name not in inputs and not is_left_out(name, whole)]
     if missing:
         raise UserError(
             f"step {step} needs the output of {', '.join(missing)}; run the steps before it first"
         )
-    filled = step_config(found, pipeline, outputs=inputs)
-    return execute(found.stage, filled, name=step, tags={"pipeline": pipeline.name, "step": step})
+    filled = step_config(found, whole, outputs=inputs)
+    return execute(found.stage, filled, name=step, tags={"pipeline": whole.name, "step": step})
 
 
 def is_left_out(step: str, pipeline: PipelineConfig) -> bool:

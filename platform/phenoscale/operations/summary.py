@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from phenoscale.operations.headline import HeadlineTable, headline_tables
-from phenoscale.operations.pipeline import PipelineConfig
-from phenoscale.schema.rows import Row, read_rows
+from phenoscale.operations.graph import TRAININGS
+from phenoscale.operations.headline import HeadlineTable, families_tables, headline_tables
+from phenoscale.operations.pipeline import FamiliesConfig, PipelineConfig
+from phenoscale.schema.rows import read_rows
 from phenoscale.stages import StageResult
 
 
@@ -33,7 +34,8 @@ class RunSummary:
         tables: the headline numbers.
         report: the HTML page.
         tracking_uri: the MLflow store.
-        registered: name and version of the registered model, and what became of it.
+        registered: name and version of the registered model, and what became of it; empty where the
+            pipeline registers none.
         run_folder: records and log of the run.
     """
 
@@ -62,7 +64,7 @@ class RunSummary:
         lines += [
             "",
             f"report    {self.report}",
-            f"model     {self.registered}",
+            *([f"model     {self.registered}"] if self.registered else []),
             f"tracking  {self.tracking_uri}",
             f"          (look at it with: mlflow ui --backend-store-uri {self.tracking_uri})",
             f"log       {Path(self.run_folder) / 'pipeline.log'}",
@@ -84,12 +86,11 @@ def summarize(
         StepSummary(name, seconds.get(name, result.seconds), result.reused, str(result.path), result.digest)
         for name, result in results.items()
     )
-    rows = [*_rows(results, "probe"), *_rows(results, "benchmark")]
     report = results["report"].path / "report.html"
     return RunSummary(
         name=config.name,
         steps=steps,
-        tables=headline_tables(rows),
+        tables=_tables(config, results),
         report=str(report),
         tracking_uri=tracking_uri(config.runtime),
         registered=_registered(results),
@@ -97,12 +98,21 @@ def summarize(
     )
 
 
-def _rows(results: Mapping[str, StageResult], step: str) -> Sequence[Row]:
-    return read_rows(results[step].path) if step in results else ()
+def _tables(config: PipelineConfig, results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
+    """The comparison where several families were trained, elsewhere the headline of one encoder."""
+    if isinstance(config, FamiliesConfig):
+        return families_tables(
+            trainings={name: results[f"pretrain_{name}"].path for name in TRAININGS},
+            probe=results["probe"].path,
+            benchmark=results["benchmark"].path,
+        )
+    return headline_tables([*read_rows(results["probe"].path), *read_rows(results["benchmark"].path)])
 
 
 def _registered(results: Mapping[str, StageResult]) -> str:
     """The registered version and the outcome of its promotion."""
+    if "promote" not in results:
+        return ""
     facts = results["promote"].summary
     version = f"version {facts['version']}" if facts.get("version") else "the candidate"
     champion = (

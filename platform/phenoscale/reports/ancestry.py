@@ -135,7 +135,7 @@ def _variant(record: Mapping[str, Any]) -> str:
 
 
 def _places(config: ReportConfig) -> Iterator[tuple[str, str]]:
-    for places in (config.embeddings, config.maps):
+    for places in (config.pretrains, config.embeddings, config.maps):
         yield from places.items()
     for place in (
         config.screen,

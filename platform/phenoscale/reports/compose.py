@@ -11,6 +11,7 @@ from phenoscale.reports.page import render_page
 from phenoscale.reports.sections.all_rows import rows_section
 from phenoscale.reports.sections.batch_effect import batch_effect_section
 from phenoscale.reports.sections.curation import curation_section
+from phenoscale.reports.sections.families import families_section
 from phenoscale.reports.sections.lineage import lineage_section
 from phenoscale.reports.sections.map_overview import map_section
 from phenoscale.reports.sections.overview import overview, subtitle
@@ -33,7 +34,9 @@ class Composed:
 
 def compose_report(material: Material, *, config: ReportConfig) -> Composed:
     """Write the page."""
+    families = families_section(material)
     sections = (
+        *([families] if families is not None else []),
         screen_section(material),
         curation_section(material),
         training_section(material),

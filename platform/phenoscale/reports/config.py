@@ -12,6 +12,9 @@ class ReportConfig(Config):
     screen: str = location("", help="screen store, output of `ingest`")
     manifest: str = location("", help="output of `curate`")
     pretrain: str = location("", help="output of `pretrain`")
+    pretrains: dict[str, str] = location(
+        default_factory=dict, help="outputs of several trainings, by encoder: they are compared"
+    )
     probe: str = location("", help="output of `probe`")
     embeddings: dict[str, str] = location(default_factory=dict, help="outputs of `embed`, by encoder")
     maps: dict[str, str] = location(default_factory=dict, help="outputs of `map`, by encoder")
@@ -21,7 +24,9 @@ class ReportConfig(Config):
     registered: str = location("", help="output folder of `register`")
     promoted: str = location("", help="output folder of `promote`")
     run: str = location("", help="record of the pipeline run: which steps were computed and which reused")
-    shown_map: str = setting("trained", help="which of the maps the overview shows")
+    shown_map: str = setting(
+        "trained", help="the encoder that the headline speaks of, and whose map is shown"
+    )
     group_column: str = setting(
         "module", help="column of `genes` (or of the map) that colors the map overview"
     )
@@ -30,3 +35,8 @@ class ReportConfig(Config):
     num_neighbor_queries: int = setting(8, ge=0, help="perturbations in the nearest-neighbor table")
     seed: int = setting(0, help="seed of the map overview's layout")
     runtime: Runtime = Runtime()
+
+    @property
+    def trainings(self) -> dict[str, str]:
+        """Outputs of `pretrain` by encoder; the one that is not named is that of the shown encoder."""
+        return {**({self.shown_map: self.pretrain} if self.pretrain else {}), **self.pretrains}

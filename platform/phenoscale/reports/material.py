@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from phenoscale.reports.ancestry import Ancestry, read_ancestry
 from phenoscale.schema.encoders import EncoderConfig, read_encoder_config
@@ -14,12 +14,15 @@ from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, read_rows
 from phenoscale.screens.store import open_screen
+from phenoscale.stages.inputs import stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from phenoscale.reports.config import ReportConfig
     from phenoscale.schema.screen import ScreenHeader
+
+_PROBED: Final = "encoder "  # what `probe` calls its inputs, before their names
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,40 @@ class TrainingFacts:
     settings: Mapping[str, Any]
     encoder: EncoderConfig | None
 
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Processor time of all processes; None where it was not recorded."""
+        found = self.summary.get("cpu_seconds")
+        return None if found is None else float(found)
+
 
 @dataclass(frozen=True)
 class Material:
-    """The inputs of all sections."""
+    """The inputs of all sections.
+
+    Attributes:
+        screen: the screen store.
+        manifest: what was trained on.
+        trainings: by encoder.
+        encoder: the encoder that the headline speaks of.
+        num_parameters: of each probed encoder with all its blocks.
+        shown: the name of the encoder that the headline speaks of.
+        probe_rows: what `probe` measured.
+        rows: what `benchmark` measured.
+        maps: by encoder.
+        oracle: the map of the planted phenotypes.
+        groups: group (module, mechanism) of a perturbation.
+        registered: the record of `register`.
+        promoted: the record of `promote`.
+        ancestry: the stages that led here.
+    """
 
     screen: ScreenFacts | None = None
     manifest: Manifest | None = None
-    training: TrainingFacts | None = None
+    trainings: Mapping[str, TrainingFacts] = field(default_factory=dict)
     encoder: EncoderConfig | None = None
+    num_parameters: Mapping[str, int] = field(default_factory=dict)
+    shown: str = "trained"
     probe_rows: Sequence[Row] = ()
     rows: Sequence[Row] = ()
     maps: Mapping[str, PerturbationMap] = field(default_factory=dict)
@@ -77,8 +105,10 @@ def read_material(config: ReportConfig) -> Material:
     return Material(
         screen=_read_screen(config.screen) if config.screen else None,
         manifest=read_manifest(config.manifest) if config.manifest else None,
-        training=_read_training(Path(config.pretrain)) if config.pretrain else None,
+        trainings={name: read_training(Path(place)) for name, place in config.trainings.items()},
         encoder=_read_encoder(config),
+        num_parameters=read_num_parameters(Path(config.probe)) if config.probe else {},
+        shown=config.shown_map,
         probe_rows=tuple(read_rows(config.probe)) if config.probe else (),
         rows=tuple(read_rows(config.benchmark)) if config.benchmark else (),
         maps=maps,
@@ -95,11 +125,12 @@ def _read_screen(place: str) -> ScreenFacts:
     return ScreenFacts(header=store.header, wells=store.wells)
 
 
-def _read_training(folder: Path) -> TrainingFacts:
+def read_training(folder: Path) -> TrainingFacts:
+    """What a training left; timings are in the live record only, which may be gone."""
     live = _read_lines(folder / "logs" / "metrics.jsonl")
-    speed = {record["step"]: record for record in live}
+    timed = {record["step"]: record for record in live}
     records = [
-        {**{key: speed.get(record["step"], {}).get(key) for key in ("crops_per_second",)}, **record}
+        {**timed.get(record["step"], {}), **record}
         for record in _read_lines(folder / "metrics.jsonl") or live
     ]
     lineage = _read_json(str(folder), "lineage.json")
@@ -113,9 +144,21 @@ def _read_training(folder: Path) -> TrainingFacts:
     )
 
 
+def read_num_parameters(probe: Path) -> dict[str, int]:
+    """Parameters of each probed encoder before it was cut, as the stages say that made them."""
+    found: dict[str, int] = {}
+    for name, entry in _read_json(str(probe), "lineage.json").get("inputs", {}).items():
+        folder = stage_folder(Path(entry["uri"])) if name.startswith(_PROBED) and entry.get("key") else None
+        summary = _read_json(str(folder), "lineage.json").get("summary", {}) if folder else {}
+        count = summary.get("num_encoder_parameters", summary.get("num_parameters"))
+        if count is not None:
+            found[name.removeprefix(_PROBED)] = int(count)
+    return found
+
+
 def _read_encoder(config: ReportConfig) -> EncoderConfig | None:
     """The probed encoder, cut at its best block; the one that training left when nothing was probed."""
-    for place in (config.probe, config.pretrain):
+    for place in (config.probe, *config.trainings.values()):
         if place and (Path(place) / "encoder" / "config.json").is_file():
             return read_encoder_config(place)
     return None

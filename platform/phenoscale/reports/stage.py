@@ -35,6 +35,7 @@ def run_report(config: ReportConfig, *, observe: Observer = ignore) -> StageResu
         UserError: a place that was given and does not hold what it should.
     """
     inputs: dict[str, str] = {name: getattr(config, name) for name in _PLACES if getattr(config, name)}
+    inputs |= {f"pretrain {name}": place for name, place in config.pretrains.items()}
     inputs |= {f"embeddings {name}": place for name, place in config.embeddings.items()}
     inputs |= {f"map {name}": place for name, place in config.maps.items()}
     return run_stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phenoscale.reports.figures.training import Curve, draw_training, smoothed
+from phenoscale.reports.figures.training import Curve, LossView, Monitor, draw_training, smoothed
 
 
 def test_smoothing_keeps_a_straight_fall_and_is_steady_at_the_end() -> None:
@@ -23,6 +23,26 @@ def test_smoothing_equals_the_mean_of_a_window_in_the_middle() -> None:
 
 def test_a_training_without_validation_or_throughput_can_be_drawn() -> None:
     curve = Curve([1, 2, 3], [3.0, 2.0, 1.0])
-    svg = draw_training(loss=curve, validation=Curve([], []), learning_rate=curve)
+    svg = _drawn([LossView("step", curve, Curve([], []))], monitors=[Monitor("learning rate", curve)])
     assert ">learning rate</text>" in svg
-    assert ">crops per second</text>" not in svg
+    assert ">validation</text>" not in svg
+    assert ">plateau</text>" not in svg
+
+
+def test_every_view_of_the_loss_and_every_monitor_has_its_axes() -> None:
+    curve = Curve([1, 2, 3], [3.0, 2.0, 1.0])
+    views = [LossView(label, curve, curve) for label in ("crops seen", "minutes", "PFLOP")]
+    svg = _drawn(views, monitors=[Monitor(f"monitor {index}", curve) for index in range(5)])
+    for words in ("crops seen", "the loss against minutes", "the loss against PFLOP", "monitor 4"):
+        assert f">{words}</text>" in svg
+
+
+def test_a_plateau_and_what_came_after_it_are_named() -> None:
+    curve = Curve([1, 2, 3, 4], [3.0, 2.0, 2.0, 1.0])
+    assert ">plateau</text>" in _drawn([LossView("step", curve, curve, plateau_from=2)])
+    both = _drawn([LossView("step", curve, curve, plateau_from=2, second_descent=4)])
+    assert ">second descent</text>" in both
+
+
+def _drawn(views: list[LossView], *, monitors: list[Monitor] | None = None) -> str:
+    return draw_training(views, monitors=monitors or [], y_label="the loss", name="drawn", alt="a course")

@@ -16,6 +16,11 @@ BAD: Final = "#b4471f"
 
 ENCODERS: Final = {
     "trained": "#0f6ab4",
+    "mae": "#0f6ab4",
+    "mae_fourier": "#56a5d8",
+    "ca_mae": "#5b5ea6",
+    "mu_net": "#c0392b",
+    "wsl": "#7f8c2d",
     "untrained": "#e08e0b",
     "pixel_statistics": "#a05195",
     "oracle": "#0b7a5c",
@@ -68,6 +73,11 @@ def encoder_label(name: str) -> str:
     """How an encoder is called in prose."""
     names = {
         "trained": "trained encoder",
+        "mae": "MAE",
+        "mae_fourier": "MAE with Fourier loss",
+        "ca_mae": "CA-MAE",
+        "mu_net": "MU-Net",
+        "wsl": "weakly supervised ViT",
         "untrained": "untrained encoder",
         "pixel_statistics": "pixel statistics",
         "oracle": "oracle (planted truth)",

@@ -31,7 +31,7 @@ from phenoscale.reports.material import Material
 from phenoscale.reports.probe_rows import choosing_row
 from phenoscale.schema.rows import Row
 
-TRAINED, UNTRAINED = "trained", "untrained"
+UNTRAINED = "untrained"
 
 
 def subtitle(material: Material) -> str:
@@ -52,9 +52,9 @@ def overview(material: Material) -> Markup:
     """Cards, and the same in sentences."""
     recall = headline_recall(material.rows)
     shown = [
-        *(_recall_cards(recall) if recall else []),
+        *(_recall_cards(recall, shown=material.shown) if recall else []),
         *_probe_cards(material),
-        *_moa_cards(material.rows),
+        *_moa_cards(material.rows, shown=material.shown),
         *_training_cards(material),
         *_registry_cards(material),
         *_time_cards(material),
@@ -65,24 +65,24 @@ def overview(material: Material) -> Markup:
 
 
 def _in_words(recall: RecallTable, material: Material) -> Markup | None:
-    trained = recall.find(TRAINED, step=FINAL)
+    trained = recall.find(material.shown, step=FINAL)
     if trained is None or trained.value is None:
         return None
     text = (
-        f"After correction the trained encoder's map recalls {percent(trained.value)} of the known "
-        f"relationships ({source_label(recall.source)}), {_times(trained.value, recall.chance)} what "
-        "chance gives"
+        f"After correction the map of the {encoder_label(material.shown)} recalls "
+        f"{percent(trained.value)} of the known relationships ({source_label(recall.source)}), "
+        f"{_times(trained.value, recall.chance)} what chance gives"
     )
     others = []
     for name in recall.encoders:
         row = recall.find(name, step=FINAL)
-        if name != TRAINED and row is not None and row.value is not None:
+        if name != material.shown and row is not None and row.value is not None:
             others.append(f"{encoder_label(name)} {percent(row.value)}")
     oracle = recall.find(ORACLE, step=FINAL)
     if oracle is not None and oracle.value is not None:
         others.append(f"planted truth {percent(oracle.value)}")
     text += f" ({', '.join(others)})." if others else "."
-    before = recall.find(TRAINED, step=BEFORE)
+    before = recall.find(material.shown, step=BEFORE)
     if before is not None and before.value is not None:
         change = trained.value - before.value
         word = "left it at" if abs(change) < 0.005 else "raised it from" if change > 0 else "lowered it from"
@@ -94,11 +94,9 @@ def _times(value: float, chance: float) -> str:
     return f"{value / chance:.1f} times" if chance else "against"
 
 
-def _recall_cards(recall: RecallTable) -> list[Markup]:
+def _recall_cards(recall: RecallTable, *, shown: str) -> list[Markup]:
     found = []
-    row = recall.find(TRAINED, step=FINAL) or next(
-        (row for row in recall.rows if row.encoder != ORACLE), None
-    )
+    row = recall.find(shown, step=FINAL) or next((row for row in recall.rows if row.encoder != ORACLE), None)
     if row is not None and row.value is not None:
         notes = [f"95 % interval {interval(row.low, row.high, digits=2)}"] if row.low is not None else []
         found.append(
@@ -123,7 +121,7 @@ def _recall_cards(recall: RecallTable) -> list[Markup]:
 
 
 def _probe_cards(material: Material) -> list[Markup]:
-    row = choosing_row(material.probe_rows, encoder=TRAINED)
+    row = choosing_row(material.probe_rows, encoder=material.shown)
     if row is None or row.value is None:
         return []
     untrained = choosing_row(material.probe_rows, encoder=UNTRAINED)
@@ -145,10 +143,10 @@ def _probe_cards(material: Material) -> list[Markup]:
     return [card(f"probe accuracy, {row.source}", percent(row.value, digits=1), note="; ".join(notes))]
 
 
-def _moa_cards(rows: Sequence[Row]) -> list[Markup]:
+def _moa_cards(rows: Sequence[Row], *, shown: str) -> list[Markup]:
     for row in rows:
         is_headline = row.metric == "nsc_accuracy" and row.settings.get("step") == FINAL
-        if is_headline and row.encoder == TRAINED and row.value is not None:
+        if is_headline and row.encoder == shown and row.value is not None:
             note = f"nearest of {plural(row.n, 'treatment')} of other compounds"
             before = next((other for other in rows if _is_same_before(other, row)), None)
             if before is not None and before.value is not None:

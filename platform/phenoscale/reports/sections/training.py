@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from phenoscale.reports.figures.training import Curve, draw_training
-from phenoscale.reports.markup import Content, Markup, card, cards, explain, facts, figure, join, tag
+from phenoscale.reports.course import loss_views, monitors
+from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.figures.training import LossView, draw_training
+from phenoscale.reports.markup import (
+    Content,
+    Markup,
+    card,
+    cards,
+    duration,
+    explain,
+    facts,
+    figure,
+    join,
+    percent,
+    tag,
+)
 from phenoscale.reports.material import Material, TrainingFacts
 from phenoscale.reports.pictures import reconstruction_gallery
 from phenoscale.reports.sections.screen import stain_legend
 from phenoscale.reports.sections.section import Section
 
+_MASKED: Final = "A masked autoencoder hides most patches of a crop and learns to restore them."
+_LABELLED: Final = "A weakly supervised encoder learns to tell from a crop which perturbation it shows."
+
 
 def training_section(material: Material) -> Section:
-    """Loss curves and the settings that made them."""
-    training = material.training
-    has_records = training is not None and len(training.records) > 0
+    """Loss curves, what the monitors saw, and the settings that made them, training by training."""
+    trainings = {name: training for name, training in material.trainings.items() if training.records}
+    leads = dict.fromkeys(_LABELLED if _has_labels(training) else _MASKED for training in trainings.values())
+    parts = [
+        join([_heading(name, among=len(trainings)), _course(training, name=f"training-{index}")])
+        for index, (name, training) in enumerate(trainings.items())
+    ]
     return Section(
         name="training",
         title="Training",
-        lead="A masked autoencoder hides most patches of a crop and learns to restore them.",
-        body=_course(training) if training and has_records else None,
+        lead=" ".join(leads) or "How the loss fell, and what it took.",
+        body=join(parts) if parts else None,
         absent="No training record was given, so loss curves are not shown.",
     )
 
 
 def reconstruction_section(material: Material, *, num_shown: int) -> Section:
-    """Masked crops, what the model made of them, and the originals."""
-    training = material.training
-    shown = training.reconstructions if training else None
+    """Masked crops, what each model made of them, and the originals."""
+    kept = {
+        name: training.reconstructions
+        for name, training in material.trainings.items()
+        if training.reconstructions is not None
+    }
     body = None
-    if shown is not None and num_shown:
-        gallery, channels = reconstruction_gallery(shown, num_shown=num_shown)
+    if kept and num_shown:
+        # several models share the space of one
+        galleries = {
+            name: reconstruction_gallery(
+                file, num_shown=max(2, num_shown // len(kept)) if num_shown > 1 else 1
+            )
+            for name, file in kept.items()
+        }
         caption = join(
             [
                 tag("b", "Held-out crops the model never trained on. "),
@@ -41,7 +71,17 @@ def reconstruction_section(material: Material, *, num_shown: int) -> Section:
                 "restoration is what a good masked autoencoder makes; single granules cannot be known.",
             ]
         )
-        body = join([stain_legend(channels), figure(gallery, caption=caption, wide=True)])
+        parts = [
+            join(
+                [
+                    _heading(name, among=len(galleries)),
+                    figure(gallery, caption=caption if index == 0 else None, wide=True),
+                ]
+            )
+            for index, (name, (gallery, _)) in enumerate(galleries.items())
+        ]
+        channels = next(iter(galleries.values()))[1]
+        body = join([stain_legend(channels), *parts])
     return Section(
         name="reconstructions",
         title="Reconstructions",
@@ -51,52 +91,76 @@ def reconstruction_section(material: Material, *, num_shown: int) -> Section:
     )
 
 
-def _course(training: TrainingFacts) -> Markup:
-    records = training.records
-    loss, validation = _curve(records, "loss"), _curve(records, "validation_loss")
-    throughput = _curve(records, "crops_per_second")
-    drawn = draw_training(
-        loss=loss,
-        validation=validation,
-        learning_rate=_curve(records, "learning_rate"),
-        throughput=throughput if throughput.steps else None,
+def _heading(name: str, *, among: int) -> Markup | None:
+    """Which of several it is; one alone needs no name."""
+    return tag("h3", encoder_label(name)) if among > 1 else None
+
+
+def _has_labels(training: TrainingFacts) -> bool:
+    """Whether the training learned from labels: then its records hold no reconstruction error."""
+    return not any("mse" in record for record in training.records) and any(
+        "accuracy" in record for record in training.records
     )
-    caption = join(
-        [
-            tag("b", "Reconstruction loss. "),
-            "Validation crops come from plates that training never saw; a validation curve that turns up "
-            "while training goes down means that the model memorizes.",
-        ]
+
+
+def _course(training: TrainingFacts, *, name: str) -> Markup:
+    views = loss_views(training)
+    what = "classification loss" if _has_labels(training) else "reconstruction loss"
+    drawn = draw_training(
+        views,
+        monitors=monitors(training),
+        y_label=what,
+        name=name,
+        alt=f"Training and validation {what} against {' and '.join(view.x_label for view in views)}",
     )
     return join(
         [
-            cards(_headlines(training, loss=loss, validation=validation, throughput=throughput)),
-            figure(drawn, caption=caption),
+            cards(_headlines(training, views[0])),
+            figure(drawn, caption=_caption(training, what=what)),
             _settings(training.settings),
         ]
     )
 
 
-def _headlines(training: TrainingFacts, *, loss: Curve, validation: Curve, throughput: Curve) -> list[Markup]:
+def _caption(training: TrainingFacts, *, what: str) -> Markup:
+    plateau = training.summary.get("plateau_from_step")
+    descent = training.summary.get("second_descent_step")
+    parts: list[Content] = [tag("b", f"{what.capitalize()}. ")]
+    if any("validation_loss" in record for record in training.records):
+        parts.append(
+            "Validation crops come from plates that training never saw; a validation curve that turns up "
+            "while training goes down means that the model memorizes. "
+        )
+    if plateau is not None:
+        parts.append(f"The gray band is a plateau, on which the loss stood still from step {plateau:,}")
+        parts.append("; it has not left it. " if descent is None else ". ")
+    if descent is not None:
+        parts.append(f"The dashed line, step {descent:,}, is where it was seen to fall again. ")
+    return join(parts)
+
+
+def _headlines(training: TrainingFacts, view: LossView) -> list[Markup]:
     shown = []
     if training.encoder is not None and training.encoder.num_training_crops:
-        shown.append(card("crops seen", f"{training.encoder.num_training_crops:,}", note=_steps(loss)))
-    if loss.values:
-        first, last = loss.values[0], loss.values[-1]
-        shown.append(card("training loss", f"{last:.4f}", note=f"from {first:.4f} at the first record"))
-    if validation.values:
-        best = min(validation.values)
-        shown.append(card("validation loss", f"{validation.values[-1]:.4f}", note=f"best {best:.4f}"))
-    if throughput.values:
-        ordered = sorted(throughput.values)
-        shown.append(
-            card("throughput", f"{ordered[len(ordered) // 2]:,.0f}", note="crops per second, median")
-        )
+        num_steps = int(training.records[-1]["step"])
+        note = f"in {num_steps:,} optimizer steps"
+        shown.append(card("crops seen", f"{training.encoder.num_training_crops:,}", note=note))
+    first, last = view.loss.values[0], view.loss.values[-1]
+    shown.append(card("training loss", f"{last:.4f}", note=f"from {first:.4f} at the first record"))
+    if view.validation.values:
+        best = min(view.validation.values)
+        shown.append(card("validation loss", f"{view.validation.values[-1]:.4f}", note=f"best {best:.4f}"))
+    speeds = sorted(record["crops_per_second"] for record in training.records if "crops_per_second" in record)
+    if speeds:
+        notes = ["crops per second, median"]
+        shares = sorted(record["mfu"] for record in training.records if "mfu" in record)
+        if shares:
+            notes.append(f"{percent(shares[len(shares) // 2], digits=1)} of the peak")
+        shown.append(card("throughput", f"{speeds[len(speeds) // 2]:,.0f}", note="; ".join(notes)))
+    spent = training.cpu_seconds
+    if spent is not None:
+        shown.append(card("processor time", duration(spent), note="of all processes together"))
     return shown
-
-
-def _steps(loss: Curve) -> str:
-    return f"in {int(loss.steps[-1]):,} optimizer steps" if loss.steps else ""
 
 
 def _settings(settings: Mapping[str, Any]) -> Markup | None:
@@ -111,8 +175,3 @@ def _settings(settings: Mapping[str, Any]) -> Markup | None:
         elif value is not None and name != "manifest":
             pairs.append((name.replace("_", " "), str(value)))
     return explain("Settings of the training", facts(pairs)) if pairs else None
-
-
-def _curve(records: Sequence[Mapping[str, float]], name: str) -> Curve:
-    known = [(record["step"], record[name]) for record in records if record.get(name) is not None]
-    return Curve(steps=[step for step, _ in known], values=[float(value) for _, value in known])

@@ -1,0 +1,159 @@
+"""The comparison of model families: what each encoder cost, and what it knows, as groups of columns.
+
+The report shows the groups side by side in one table; a run prints them one below the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from phenoscale.reports.benchmark_rows import (
+    BEFORE,
+    FINAL,
+    ORACLE,
+    RecallTable,
+    recall_tables,
+    source_label,
+    step_of,
+)
+from phenoscale.reports.figures.palette import in_order
+from phenoscale.reports.markup import interval
+from phenoscale.reports.material import TrainingFacts
+from phenoscale.reports.probe_rows import ProbeTaskRows, probe_tasks
+from phenoscale.schema.rows import Row
+
+NOT_RECORDED: Final = "not recorded"
+CHANCE, CONFOUNDS = "chance", "confounds alone"
+_EMBEDDING: Final = "embedding"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns that belong together.
+
+    Attributes:
+        title: what they say.
+        heads: one per column.
+        cells: by name of the line, one text per column.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    cells: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class FamilyMaterial:
+    """What a comparison is made from.
+
+    Attributes:
+        trainings: by encoder.
+        num_parameters: of each encoder with all its blocks.
+        probe_rows: what `probe` measured.
+        rows: what `benchmark` measured.
+    """
+
+    trainings: Mapping[str, TrainingFacts]
+    num_parameters: Mapping[str, int]
+    probe_rows: Sequence[Row]
+    rows: Sequence[Row]
+
+    @property
+    def encoders(self) -> list[str]:
+        """The trained encoders, then those that no training went into."""
+        measured = [row.encoder for row in (*self.probe_rows, *self.rows)]
+        return [name for name in in_order([*self.trainings, *measured]) if name not in ("", ORACLE)]
+
+
+def family_columns(material: FamilyMaterial) -> list[Columns]:
+    """The whole comparison: cost, then one group a probe task, an annotation source, mechanism of action."""
+    groups = [_cost(material)]
+    groups += [_probe(task, encoders=material.encoders) for task in choosing_tasks(material.probe_rows)]
+    groups += [_recall(found) for found in recall_tables(material.rows)]
+    mechanisms = [row for row in material.rows if row.benchmark == "moa" and row.metric == "nsc_accuracy"]
+    if mechanisms:
+        groups.append(_mechanisms(mechanisms, encoders=material.encoders))
+    return groups
+
+
+def choosing_tasks(rows: Sequence[Row]) -> list[ProbeTaskRows]:
+    """The probe tasks, each at the strength by which blocks are chosen."""
+    tasks: dict[str, ProbeTaskRows] = {}
+    for task in probe_tasks(rows):
+        tasks.setdefault(task.task, task)
+    return list(tasks.values())
+
+
+def _cost(material: FamilyMaterial) -> Columns:
+    cells = {}
+    for name in material.encoders:
+        count = material.num_parameters.get(name)
+        training = material.trainings.get(name)
+        spent = ("", "", "") if training is None else _spent(training)
+        cells[name] = ("" if count is None else f"{count:,}", *spent)
+    heads = ("encoder parameters", "CPU seconds", "crops seen", "GFLOP per crop")
+    return Columns("what each encoder cost to train", heads, cells)
+
+
+def _spent(training: TrainingFacts) -> tuple[str, str, str]:
+    seconds = training.cpu_seconds
+    crops = training.summary.get("num_training_crops")
+    forward = training.summary.get("forward_gflops_per_crop")
+    return (
+        NOT_RECORDED if seconds is None else f"{seconds:,.0f}",
+        NOT_RECORDED if crops is None else f"{crops:,}",
+        NOT_RECORDED if forward is None else f"{forward:.3g}",
+    )
+
+
+def _probe(task: ProbeTaskRows, *, encoders: Iterable[str]) -> Columns:
+    curves = {curve.encoder: curve for curve in task.curves[_EMBEDDING]}
+    cells = {
+        name: (
+            _cell(curves[name].shown),
+            str(curves[name].shown.settings["block"]),
+            _cell(curves[name].rows[-1], with_interval=False),
+        )
+        for name in encoders
+        if name in curves
+    }
+    if task.confounds is not None:
+        cells[CONFOUNDS] = (_cell(task.confounds), "", "")
+    if task.chance is not None:
+        cells[CHANCE] = (f"{task.chance:.3f}", "", "")
+    name = task.task.replace("_", " ")
+    return Columns(f"probe of {name} (balanced accuracy)", ("best block", "block", "last block"), cells)
+
+
+def _recall(found: RecallTable) -> Columns:
+    cells = {
+        name: (
+            _cell(found.find(name, step=BEFORE), with_interval=False),
+            _cell(found.find(name, step=FINAL)),
+        )
+        for name in (*found.encoders, *([ORACLE] if found.find(ORACLE, step=FINAL) else []))
+    }
+    cells[CHANCE] = ("", f"{found.chance:.3f}")
+    stratum = f", {found.stratum}" if found.stratum else ""
+    title = f"recall of known relationships ({source_label(found.source)}{stratum})"
+    return Columns(title, ("before correction", "corrected"), cells)
+
+
+def _mechanisms(rows: Sequence[Row], *, encoders: Iterable[str]) -> Columns:
+    found = {(row.encoder, step_of(row)): row for row in rows}
+    cells = {
+        name: tuple(_cell(found.get((name, step))) for step in (BEFORE, FINAL))
+        for name in encoders
+        if (name, FINAL) in found
+    }
+    title = "mechanism of action of the nearest treatment of another compound (NSC)"
+    return Columns(title, ("before correction", "corrected"), cells)
+
+
+def _cell(row: Row | None, *, with_interval: bool = True) -> str:
+    if row is None or row.value is None:
+        return ""
+    number = f"{row.value:.3f}"
+    return f"{number} {interval(row.low, row.high)}".rstrip() if with_interval else number
