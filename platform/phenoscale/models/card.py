@@ -36,8 +36,8 @@ def render_card(config: EncoderConfig, *, num_parameters: int) -> str:
 
 
 def _training(config: EncoderConfig) -> str:
-    if config.architecture == "pixel_statistics":
-        return "None: this is the baseline without weights."
+    if config.architecture in ("pixel_statistics", "random_vectors"):
+        return "None: this is a baseline without weights."
     if not config.is_trained:
         return f"None: the weights are as drawn from seed {config.seed}. A control, not a model."
     trimmed = ""
@@ -45,25 +45,51 @@ def _training(config: EncoderConfig) -> str:
         trimmed = (
             f" Trimmed afterwards: blocks 0 to {config.num_blocks - 1} of {config.trimmed_from} are kept."
         )
+    if config.license:
+        return f"Elsewhere: released weights, imported from a file.{trimmed}\n\nLicense: {config.license}."
     return f"Trained on {config.num_training_crops:,} crops, seed {config.seed}.{trimmed}"
 
 
 def _input(config: EncoderConfig) -> str:
-    steps = f"Raw intensities are divided by {config.intensity_scale:g}"
+    if config.architecture == "random_vectors":
+        steps = (
+            f"Raw intensities count by their bytes alone; the scale of {config.intensity_scale:g} is not used"
+        )
+    else:
+        steps = f"Raw intensities are divided by {config.intensity_scale:g}"
     if config.standardize:
         steps += ", then each crop and channel is standardized on its own: (x - mean) / sqrt(variance + 1e-5)"
+    if config.input_size is not None:
+        steps += f", then crops are resized to {config.input_size} px (bicubic, antialiased)"
+    names = ", ".join(config.channels)
+    channels = f"channels in this order: {names}"
+    if config.max_channels is not None:
+        channels = f"1 to {config.max_channels} channels, recorded here as {names}"
+    companions = ""
+    if config.ghost_batch is not None:
+        companions = (
+            f" Crops are normalized in groups of {config.ghost_batch} (AdaBN): an embedding depends on its "
+            "group, which must come from one plate."
+        )
     return (
-        f"Crops of {config.crop_size} x {config.crop_size} px; channels in this order: "
-        f"{', '.join(config.channels)}. {steps}. All of this happens inside the encoder: "
-        "give it raw intensities, not normalized ones."
+        f"Crops of {config.crop_size} x {config.crop_size} px; {channels}. {steps}. All of this happens "
+        f"inside the encoder: give it raw intensities, not normalized ones.{companions}"
     )
 
 
 def _output(config: EncoderConfig) -> str:
-    if config.architecture == "pixel_statistics":
-        return f"{config.embedding_dim} values: per channel {', '.join(PIXEL_STATISTICS)}."
+    dim, block = config.embedding_dim, config.chosen_block
     norm = "with" if config.apply_final_norm else "without"
-    return (
-        f"{config.embedding_dim} values: the mean of the patch tokens after block {config.chosen_block} "
-        f"(0-based), {norm} the final LayerNorm, computed in {config.precision}."
-    )
+    tokens = f"block {block} (0-based), {norm} the final LayerNorm, computed in {config.precision}."
+    return {
+        "statistics": f"{dim} values: per channel {', '.join(PIXEL_STATISTICS)}.",
+        "none": (
+            f"{dim} standard normal values that follow from seed {config.seed} and the digest of the crop's "
+            "pixels: the same crop, the same vector; nothing else is known to it."
+        ),
+        "mean_patch_tokens": f"{dim} values: the mean of the patch tokens after {tokens}",
+        "class_token": f"{dim} values: the class token after {tokens}",
+        "channel_means": f"{dim} values: each channel's mean of patch tokens, side by side, after {tokens}",
+        "spatial_mean": f"{dim} values: the mean over space after block {block} (0-based) of the bottleneck.",
+        "neck": f"{dim} values: the output of the neck.",
+    }[config.pooling]

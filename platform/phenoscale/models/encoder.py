@@ -8,9 +8,14 @@ import torch
 from torch import nn
 
 from phenoscale.errors import UserError
+from phenoscale.models.ca_encoder import ChannelAgnosticEncoder
 from phenoscale.models.card import write_card
+from phenoscale.models.densenet_encoder import DenseNetEncoder
+from phenoscale.models.mu_net_encoder import MuNetEncoder
 from phenoscale.models.pixel_statistics import PixelStatistics
+from phenoscale.models.random_vectors import RandomVectors
 from phenoscale.models.readout import Encoder
+from phenoscale.models.timm_encoder import TimmEncoder
 from phenoscale.models.vit import seeded
 from phenoscale.models.vit_encoder import VitEncoder
 from phenoscale.models.weights import load_weights, read_weights, write_weights
@@ -26,6 +31,11 @@ from phenoscale.schema.encoders import (
 # How each architecture is built from its config, with weights that still have to be loaded or drawn.
 ENCODERS: dict[Architecture, Callable[[EncoderConfig], Encoder]] = {
     "vit": VitEncoder,
+    "channel_agnostic_vit": ChannelAgnosticEncoder,
+    "mu_net": MuNetEncoder,
+    "densenet": DenseNetEncoder,
+    "timm": TimmEncoder,
+    "random_vectors": RandomVectors,
     "pixel_statistics": PixelStatistics,
 }
 
