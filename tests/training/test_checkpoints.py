@@ -11,6 +11,7 @@ import torch
 from phenoscale.errors import EXIT_RETRY, UserError, exit_code_of
 from phenoscale.logs import keep_last_lines
 from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.training.average import WeightAverage
 from phenoscale.training.checkpoints import (
     HEADER_FILE,
     UNFINISHED_PREFIX,
@@ -68,6 +69,28 @@ def test_model_and_optimizer_come_back_bit_for_bit(opened, optimizer):
     assert not same(tensors(saved), tensors(other))
     assert opened(settings).load_newest(other) == 7
     assert same(tensors(saved), tensors(other))
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_averaged_weights_come_back_bit_for_bit(opened, is_asynchronous):
+    settings = tiny_settings()
+    trained = make_trained(settings)
+    saved = dataclasses.replace(trained, ema=WeightAverage(trained.model, decay=0.9))
+    with torch.no_grad():
+        for value in trained.model.parameters():
+            value += 1
+    saved.ema.update()
+    at_save = {name: value.clone() for name, value in saved.ema.weights.items()}
+    checkpoints = opened(settings, is_asynchronous=is_asynchronous)
+    checkpoints.save(3, trained=saved)
+    saved.ema.update()
+    checkpoints.wait()
+    other = make_trained(dataclasses.replace(settings, seed=1))
+    other = dataclasses.replace(other, ema=WeightAverage(other.model, decay=0.9))
+    assert opened(settings).load_newest(other) == 3
+    assert other.ema.weights.keys() == at_save.keys()
+    assert all(torch.equal(other.ema.weights[name], value) for name, value in at_save.items())
+    assert same(tensors(other), tensors(trained))
 
 
 def test_empty_folder_means_step_zero(opened):

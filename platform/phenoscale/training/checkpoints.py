@@ -35,6 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
 from phenoscale.storage import digest_file, write_atomic
+from phenoscale.training.average import WeightAverage
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
 
@@ -66,22 +67,26 @@ class CheckpointHeader:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a checkpoint holds: the model and its optimizer."""
+    """What a checkpoint holds: the model, its optimizer, and the average of its weights where one is kept."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    ema: WeightAverage | None = None
 
     def state(self) -> dict[str, Any]:
         """Tensors by name; without the wrapper of DDP."""
-        return {
+        state = {
             "model": get_model_state_dict(self.model),
             "optimizer": get_optimizer_state_dict(self.model, self.optimizer),
         }
+        return state if self.ema is None else {**state, "ema": self.ema.weights}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over a state."""
         set_model_state_dict(self.model, state["model"])
         set_optimizer_state_dict(self.model, self.optimizer, state["optimizer"])
+        if self.ema is not None:
+            self.ema.weights.update(state["ema"])
 
 
 class Checkpoints:
