@@ -77,7 +77,7 @@ def test_a_patch_reshapes_to_its_channels_and_pixels():
 
 def test_unpatchify_undoes_patchify_to_the_last_bit():
     crops = raw_crops(2)
-    assert torch.equal(unpatchify(patchify(crops, patch_size=8), num_channels=3), crops)
+    assert torch.equal(unpatchify(patchify(crops, patch_size=8), num_channels=3, patch_size=8), crops)
 
 
 @pytest.mark.parametrize("block", ["standard", "parallel"])

@@ -62,10 +62,7 @@ def masked_fourier(prediction: MaskedPrediction, *, mode: FourierMode = "per_pat
     released code, which transforms images cut out of the flattened tokens without regard to their borders.
     """
     with torch.autocast(prediction.mask_BL.device.type, enabled=False):
-        distance = _legacy_distance if mode == "legacy" else _patch_distance
-        distance_BL = distance(
-            prediction.prediction_BLP.float(), prediction.target_BLP.float(), patch_size=prediction.patch_size
-        )
+        distance_BL = _legacy_distance(prediction) if mode == "legacy" else _patch_distance(prediction)
         return _mean_over_removed(distance_BL, mask_BL=prediction.mask_BL)
 
 
@@ -91,16 +88,18 @@ def _mean_over_removed(values_BL: Tensor, *, mask_BL: Tensor) -> Tensor:
     return (values_BL * mask_BL).sum() / mask_BL.sum()
 
 
-def _patch_distance(prediction_BLP: Tensor, target_BLP: Tensor, *, patch_size: int) -> Tensor:
+def _patch_distance(prediction: MaskedPrediction) -> Tensor:
     """Mean over all frequencies and channels of | |F(prediction)| - |F(target)| |: [B, L].
 
     The pixels are real, so half of the frequencies mirror the other half: `rfft2` computes one half, and
     the columns that stand for two count twice.
     """
-    B, L, _ = prediction_BLP.shape
-    p = patch_size
-    predicted = torch.fft.rfft2(prediction_BLP.reshape(B, L, -1, p, p)).abs()
-    target = torch.fft.rfft2(target_BLP.reshape(B, L, -1, p, p)).abs()
+    p = prediction.patch_size
+
+    def magnitudes(patches_BLP: Tensor) -> Tensor:
+        return torch.fft.rfft2(patches_BLP.float().unflatten(2, (-1, p, p))).abs()
+
+    predicted, target = magnitudes(prediction.prediction_BLP), magnitudes(prediction.target_BLP)
     distance_BLC = (predicted - target).abs() @ _column_counts(p, like=predicted)
     return torch.sum(distance_BLC, dim=-1).mean(dim=-1) / (p * p)
 
@@ -114,13 +113,13 @@ def _column_counts(patch_size: int, *, like: Tensor) -> Tensor:
     return counts
 
 
-def _legacy_distance(prediction_BLP: Tensor, target_BLP: Tensor, *, patch_size: int) -> Tensor:
-    def magnitudes(patches_BLP: Tensor) -> Tensor:
-        B, L, P = patches_BLP.shape
-        side = round(L**0.5)
-        released_order = patches_BLP.reshape(B, L, -1, patch_size**2).transpose(2, 3)
-        images = released_order.reshape(B, P, side, side)
-        return torch.abs(torch.fft.fft2(images))
+def _legacy_distance(prediction: MaskedPrediction) -> Tensor:
+    B, L, P = prediction.prediction_BLP.shape
+    side = prediction.grid_size or round(L**0.5)
 
-    shape = prediction_BLP.shape
-    return (magnitudes(prediction_BLP) - magnitudes(target_BLP)).abs().reshape(shape).mean(dim=2)
+    def magnitudes(patches_BLP: Tensor) -> Tensor:
+        released_order = patches_BLP.float().unflatten(2, (-1, prediction.patch_size**2)).transpose(2, 3)
+        return torch.fft.fft2(released_order.reshape(B, -1, side, side)).abs()
+
+    distance = magnitudes(prediction.prediction_BLP) - magnitudes(prediction.target_BLP)
+    return distance.abs().reshape(B, L, P).mean(dim=2)

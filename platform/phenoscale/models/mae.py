@@ -72,19 +72,23 @@ class MaskedAutoencoderConfig:
     block: BlockStyle = "standard"
 
     def __post_init__(self) -> None:
-        encoder = self.encoder
         check_width(self.decoder_dim, num_heads=self.decoder_heads, name="decoder_dim")
-        if not 0 < self.num_kept < encoder.num_tokens:
+        if not 0 < self.num_kept < self.num_tokens:
             raise UserError(
-                f"mask_ratio {self.mask_ratio} keeps {self.num_kept} of {encoder.num_tokens} "
+                f"mask_ratio {self.mask_ratio} keeps {self.num_kept} of {self.num_tokens} "
                 "patches: at least one must be kept and one removed; choose a mask_ratio near .75"
             )
+
+    @property
+    def channels_per_token(self) -> int:
+        """Channels in one patch."""
+        return self.num_channels
 
     @property
     def encoder(self) -> VisionTransformerConfig:
         """The part that describes the encoder."""
         return VisionTransformerConfig(
-            num_channels=self.num_channels,
+            num_channels=self.channels_per_token,
             crop_size=self.crop_size,
             patch_size=self.patch_size,
             embedding_dim=self.embedding_dim,
@@ -130,6 +134,23 @@ def mask_patches(noise_BL: Tensor, *, num_kept: int) -> PatchMask:
     return PatchMask(order_BL[:, :num_kept], restore_BL, (restore_BL >= num_kept).float())
 
 
+def encode_kept(encoder: VisionTransformer, patches_BLP: Tensor, *, mask: PatchMask) -> Tensor:
+    """The tokens of the kept patches after the encoder, the class token first: [B, 1 + K, D]."""
+    kept = mask.kept_BK[:, :, None].expand(-1, -1, patches_BLP.shape[2])
+    encoded: Tensor = encoder(patches_BLP.gather(1, kept), mask.kept_BK)
+    return encoded
+
+
+def fill_in(encoded_BKD: Tensor, *, mask_token: Tensor, restore_BL: Tensor) -> Tensor:
+    """The class token, then all patches in order, the mask token where one was removed: [B, 1 + L, D]."""
+    batch, num_encoded, dim = encoded_BKD.shape
+    num_removed = restore_BL.shape[1] - (num_encoded - 1)
+    removed = mask_token.to(encoded_BKD.dtype).expand(batch, num_removed, dim)
+    by_rank_BLD = torch.cat([encoded_BKD[:, 1:], removed], dim=1)
+    in_order_BLD = by_rank_BLD.gather(1, restore_BL[:, :, None].expand(-1, -1, dim))
+    return torch.cat([encoded_BKD[:, :1], in_order_BLD], dim=1)
+
+
 class Decoder(nn.Module):
     """Reconstructs all patches from the tokens of the kept ones."""
 
@@ -150,13 +171,8 @@ class Decoder(nn.Module):
 
     def forward(self, encoded_BKD: Tensor, restore_BL: Tensor) -> Tensor:
         """Pixels of every patch: [B, L, P]. `encoded_BKD` has the class token first."""
-        tokens = self.projection(encoded_BKD)
-        batch, num_encoded, dim = tokens.shape
-        num_removed = restore_BL.shape[1] - (num_encoded - 1)
-        removed = self.mask_token.to(tokens.dtype).expand(batch, num_removed, dim)
-        by_rank_BLD = torch.cat([tokens[:, 1:], removed], dim=1)
-        in_order_BLD = by_rank_BLD.gather(1, restore_BL[:, :, None].expand(-1, -1, dim))
-        tokens = torch.cat([tokens[:, :1], in_order_BLD], dim=1) + self.positions
+        all_BLD = fill_in(self.projection(encoded_BKD), mask_token=self.mask_token, restore_BL=restore_BL)
+        tokens = all_BLD + self.positions
         for block in self.blocks:
             tokens = block(tokens)
         prediction_BLP: Tensor = self.head(self.norm(tokens[:, 1:]))
@@ -208,7 +224,6 @@ class MaskedAutoencoder(TrainingModel):
         """
         patches_BLP = patchify(crops_BCHW, patch_size=self.config.patch_size)
         masked = mask_patches(noise_BL, num_kept=self.config.num_kept)
-        kept = masked.kept_BK[:, :, None].expand(-1, -1, patches_BLP.shape[2])
-        encoded = self.encoder(patches_BLP.gather(1, kept), masked.kept_BK)
+        encoded = encode_kept(self.encoder, patches_BLP, mask=masked)
         prediction_BLP = self.decoder(encoded, masked.restore_BL)
         return MaskedPrediction(prediction_BLP, patches_BLP, masked.mask_BL, self.config.patch_size)

@@ -19,12 +19,15 @@ class MaskedPrediction(NamedTuple):
         target_BLP: pixels as they are.
         mask_BL: 0 where the encoder saw the patch, else its weight: 1, if all crops have as many channels.
         patch_size: height and width of a patch; P is a whole number of channels times its square.
+        grid_size: patches per side of an image, where L holds several images one after the other, one per
+            channel; None: all L patches are one image.
     """
 
     prediction_BLP: Tensor
     target_BLP: Tensor
     mask_BL: Tensor
     patch_size: int
+    grid_size: int | None = None
 
 
 class ClassPrediction(NamedTuple):

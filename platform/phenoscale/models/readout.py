@@ -88,9 +88,10 @@ class BlockReader(nn.Module):
         chosen = self.config.chosen_block
         return self._read(crops_BCHW, first=chosen, last=chosen)[0]
 
-    def accepts(self, num_channels: int) -> bool:
-        """Whether crops of so many channels can be read."""
-        return num_channels == len(self.config.channels)
+    @property
+    def channel_counts(self) -> range:
+        """How many channels crops may have."""
+        return range(len(self.config.channels), len(self.config.channels) + 1)
 
     @property
     def device(self) -> torch.device:
@@ -118,9 +119,11 @@ class BlockReader(nn.Module):
     def _check(self, crops_BCHW: Tensor) -> None:
         config, size = self.config, self.config.crop_size
         is_square = crops_BCHW.ndim == 4 and tuple(crops_BCHW.shape[2:]) == (size, size)
-        if not is_square or not self.accepts(crops_BCHW.shape[1]):
+        counts = self.channel_counts
+        if not is_square or crops_BCHW.shape[1] not in counts:
+            shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
             raise UserError(
                 f"crops of shape {list(crops_BCHW.shape)} do not fit this encoder, which reads [B, "
-                f"{len(config.channels)}, {size}, {size}]: {config.describe()}; crop to {size} px and "
+                f"{shown}, {size}, {size}]: {config.describe()}; crop to {size} px and "
                 "give its channels in its order"
             )

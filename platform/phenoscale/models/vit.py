@@ -43,8 +43,8 @@ class VisionTransformerConfig:
         check_width(self.embedding_dim, num_heads=self.num_heads, name="embedding_dim")
         if self.legacy_bias_order and self.block != "parallel":
             raise UserError(
-                f"legacy_bias_order is a matter of parallel blocks, and these are {self.block}: leave it out, "
-                "or set block: parallel"
+                f"legacy_bias_order is a matter of parallel blocks, and these are {self.block}; leave it "
+                "out, or set block: parallel"
             )
 
     @property
@@ -89,12 +89,18 @@ def patchify(crops_BCHW: Tensor, *, patch_size: int) -> Tensor:
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(B, (H // p) * (W // p), C * p * p)
 
 
-def unpatchify(patches_BLP: Tensor, *, num_channels: int) -> Tensor:
-    """The inverse of `patchify`: [B, L, C * p * p] -> [B, C, H, W] of a square crop."""
-    B, L, P = patches_BLP.shape
-    side, p = round(L**0.5), round((P // num_channels) ** 0.5)
-    grid = patches_BLP.reshape(B, side, side, num_channels, p, p)
-    return grid.permute(0, 3, 1, 4, 2, 5).reshape(B, num_channels, side * p, side * p)
+def unpatchify(patches_BLP: Tensor, *, num_channels: int, patch_size: int) -> Tensor:
+    """The inverse of `patchify`: [B, L, C * p * p] -> [B, C, H, W] of a square crop.
+
+    It also takes patches of single channels, channel after channel: [B, C * L, p * p].
+    """
+    B, _, P = patches_BLP.shape
+    p = patch_size
+    together = P // p**2  # channels in one patch
+    by_image = patches_BLP.reshape(B * num_channels // together, -1, P)
+    side = round(by_image.shape[1] ** 0.5)
+    grid = by_image.reshape(-1, side, side, together, p, p).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(B, num_channels, side * p, side * p)
 
 
 def build_blocks(config: VisionTransformerConfig) -> nn.ModuleList:
@@ -143,6 +149,17 @@ class VisionTransformer(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor
 
+    def cut(self, crops_BCHW: Tensor) -> Tensor:
+        """The patches that become tokens: [B, L, P]."""
+        return patchify(crops_BCHW, patch_size=self.config.patch_size)
+
+    def patch_positions(self, kept_BK: Tensor | None, *, num_patches: int) -> Tensor:
+        """The position of each given patch, or of all of them in order: [B, K, D] or [L, D]."""
+        assert kept_BK is not None or num_patches == self.config.num_tokens, (
+            f"{num_patches} are not all patches"
+        )
+        return self.positions[1:] if kept_BK is None else self.positions[1:][kept_BK]
+
     def embed_patches(self, patches_BKP: Tensor, *, kept_BK: Tensor | None = None) -> Tensor:
         """Project patches, add their positions and put the class token in front: [B, 1 + K, D].
 
@@ -150,7 +167,7 @@ class VisionTransformer(nn.Module):
             patches_BKP: all patches of each crop, or only the kept ones.
             kept_BK: position of each given patch in the crop; None means all patches in order.
         """
-        positions = self.positions[1:] if kept_BK is None else self.positions[1:][kept_BK]
+        positions = self.patch_positions(kept_BK, num_patches=patches_BKP.shape[1])
         tokens_BKD = self.patch_projection(patches_BKP) + positions
         cls_B1D = (self.cls_token + self.positions[:1]).expand(tokens_BKD.shape[0], -1, -1)
         return torch.cat([cls_B1D.to(tokens_BKD.dtype), tokens_BKD], dim=1)
@@ -165,7 +182,7 @@ class VisionTransformer(nn.Module):
 
     def tokens_by_block(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
         """Tokens after block 0, 1, ... of whole crops, each [B, 1 + L, D], without the final norm."""
-        tokens = self.embed_patches(patchify(crops_BCHW, patch_size=self.config.patch_size))
+        tokens = self.embed_patches(self.cut(crops_BCHW))
         for block in self.blocks:
             tokens = block(tokens)
             yield tokens
