@@ -1,11 +1,7 @@
-"""Tiny trainings: a config, a task without a stage, and a program to run, kill and end as a real process."""
+"""Tiny trainings: a config, settings, and a task without a stage around it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from phenoscale.config import parse_config
@@ -13,25 +9,8 @@ from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import load_manifest_fields
 from phenoscale.models.mae import MaskedAutoencoderConfig
 from phenoscale.training.config import PretrainConfig
-from phenoscale.training.metrics import read_records
 from phenoscale.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from phenoscale.training.task import TrainingTask
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from phenoscale.config import load_config
-from phenoscale.errors import exit_code_of
-from phenoscale.logs import configure_logging
-from phenoscale.training.config import PretrainConfig
-from phenoscale.training.stage import run_pretrain
-configure_logging("INFO")
-try:
-    run_pretrain(load_config(PretrainConfig, Path(sys.argv[1]), flags={}))
-except Exception as error:
-    print(error, file=sys.stderr)
-    sys.exit(exit_code_of(error))
-"""
 
 
 def tiny_config(manifest, workspace, *, num_processes=1, **changes):
@@ -62,11 +41,12 @@ def tiny_model(**changes):
 
 
 def tiny_settings(*, num_steps=12, optimizer="lion", learning_rate=1e-3, model=None, **changes):
-    """Plain settings of a tiny training."""
+    """Plain settings of a tiny training; `schedule` and `optimizer_settings` may be given whole."""
+    named = OptimizerSettings(name=optimizer, learning_rate=learning_rate)
     values = {
         "model": tiny_model() if model is None else model,
         "schedule": ScheduleSettings(num_steps=num_steps),
-        "optimizer": OptimizerSettings(name=optimizer, learning_rate=learning_rate),
+        "optimizer": changes.pop("optimizer_settings", named),
         "global_batch": 8,
         "intensity_scale": 65535.0,
         "checkpoint_every_steps": 5,
@@ -89,33 +69,3 @@ def tiny_task(manifest, folder, *, ranks, settings=None, **changes):
         ranks=ranks,
         **changes,
     )
-
-
-def start_pretraining(config, place, *, environment=None):
-    """Start `run_pretrain` as a process of its own; its exit code is that of the command line."""
-    place = Path(place)
-    place.mkdir(parents=True, exist_ok=True)
-    file = place / "config.yaml"
-    file.write_text(json.dumps(config.model_dump(mode="json")))
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(file)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def live_metrics(workspace):
-    """The live record of the one training in a workspace, when it has begun."""
-    return next(iter(Path(workspace).glob("pretrain/*/logs/metrics.jsonl")), None)
-
-
-def wait_for_step(workspace, step, *, process):
-    """Wait until a training has recorded a step; fail if it ends before."""
-    while process.poll() is None:
-        file = live_metrics(workspace)
-        records = read_records(file) if file else []
-        if records and records[-1]["step"] >= step:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"the training ended before step {step}: {process.stderr.read()}")

@@ -23,7 +23,7 @@ from phenoscale.training.validation import (
     FixedCrops,
     choose_validation_rows,
     read_fixed_crops,
-    validation_loss,
+    validation_terms,
 )
 from tests.support.pretraining import tiny_model, tiny_settings, tiny_task
 
@@ -193,10 +193,11 @@ def test_training_learns_to_restore_what_can_be_predicted(manifest, tmp_path, al
     result = train(dataclasses.replace(task, source=Ramps()))
     trained = read_records(tmp_path / "logs" / "metrics.jsonl")[-1]["validation_loss"]
     fresh = MaskedAutoencoder(settings.model, seed=settings.seed)
-    untrained = validation_loss(fresh, crops=crops, settings=settings, ranks=alone)
+    untrained = validation_terms(fresh, crops=crops, settings=settings, ranks=alone)["loss"]
     assert untrained > 1.0  # the mean of a standardized crop is off by its variance, 1
     assert trained < 0.5 * untrained
-    assert trained == validation_loss(result.model, crops=crops, settings=settings, ranks=alone)
+    found = validation_terms(result.model, crops=crops, settings=settings, ranks=alone)
+    assert found == {"loss": trained}
 
 
 def test_loss_that_is_not_finite_stops_with_the_fields_and_spoils_no_weights(manifest, tmp_path, alone):

@@ -6,8 +6,8 @@ from PIL import Image
 
 from phenoscale.loading.fields import load_manifest_fields, select_rows
 from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.training.labels import NEGATIVE_CONTROL
 from phenoscale.training.reconstructions import (
-    NEGATIVE_CONTROL,
     choose_rows_to_show,
     draw_reconstructions,
     reconstruct,

@@ -15,7 +15,7 @@ from phenoscale.training.validation import (
     choose_validation_rows,
     read_fixed_crops,
     share_of,
-    validation_loss,
+    validation_terms,
 )
 from tests.support.pretraining import tiny_model, tiny_settings
 
@@ -42,7 +42,7 @@ def test_crops_are_the_centers_and_masks_do_not_depend_on_the_seed(fields):
         whole = fields.start_field(int(row)).result()
         assert np.array_equal(crops.crops_NCHW[index].numpy(), whole[:, 4:36, 4:36])
     other = read_fixed_crops(fields, rows=rows, settings=tiny_settings(seed=9))
-    assert torch.equal(crops.noise_NL, other.noise_NL)
+    assert torch.equal(crops.told, other.told)
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3, 40])
@@ -55,27 +55,29 @@ def test_shares_of_all_ranks_are_the_whole(fields, num_ranks):
         positions = share_of(rows, ranks=ranks)
         shares.append(read_fixed_crops(fields, rows=rows, settings=settings, positions=positions))
     assert torch.equal(torch.cat([share.crops_NCHW for share in shares]), whole.crops_NCHW)
-    assert torch.equal(torch.cat([share.noise_NL for share in shares]), whole.noise_NL)
+    assert torch.equal(torch.cat([share.told for share in shares]), whole.told)
 
 
 def test_loss_is_the_training_objective_without_stochastic_depth(fields, alone):
     settings = tiny_settings(model=tiny_model(drop_path_rate=0.5))
     crops = read_fixed_crops(fields, rows=choose_validation_rows(fields, num_crops=22), settings=settings)
     model = MaskedAutoencoder(settings.model, seed=1).train()
-    found = validation_loss(model, crops=crops, settings=settings, ranks=alone)
+    found = validation_terms(model, crops=crops, settings=settings, ranks=alone)
     assert model.training
     with torch.no_grad():
         ready = standardize(crops.crops_NCHW, intensity_scale=settings.intensity_scale)
-        expected = mae_loss(model.eval()(ready, crops.noise_NL), alpha=settings.loss.alpha)
-    assert found == pytest.approx(expected.item(), abs=1e-6)
+        expected = mae_loss(model.eval()(ready, crops.told), alpha=settings.loss.alpha)
+    assert found == {"loss": pytest.approx(expected.item(), abs=1e-6)}
 
 
 def test_loss_of_many_crops_does_not_depend_on_their_batches(fields, alone):
     settings = tiny_settings()
     some = read_fixed_crops(fields, rows=choose_validation_rows(fields, num_crops=22), settings=settings)
     many = dataclasses.replace(
-        some, crops_NCHW=some.crops_NCHW.repeat(4, 1, 1, 1), noise_NL=some.noise_NL.repeat(4, 1)
+        some, crops_NCHW=some.crops_NCHW.repeat(4, 1, 1, 1), told=some.told.repeat(4, 1)
     )
     model = MaskedAutoencoder(settings.model)
-    losses = [validation_loss(model, crops=crops, settings=settings, ranks=alone) for crops in (some, many)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    few, all_ = (
+        validation_terms(model, crops=crops, settings=settings, ranks=alone) for crops in (some, many)
+    )
+    assert few == pytest.approx(all_, abs=1e-6)

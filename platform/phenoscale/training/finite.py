@@ -29,7 +29,7 @@ def stop_unless_finite(
         step: steps done before this one.
         task: the training.
     """
-    if math.isfinite(terms.loss) and math.isfinite(terms.gradient_norm):
+    if all(map(math.isfinite, [*terms.terms.values(), terms.gradient_norm])):
         return
     is_blamed = ~own_terms.isfinite().all(dim=1).cpu().numpy()
     each = np.array_split(np.arange(len(minibatch.rows)), len(is_blamed))

@@ -73,23 +73,54 @@ class DivergenceGuard:
         return Verdict.DIVERGED if value > self._factor * self._loss.lowest else Verdict.CONTINUE
 
 
-class PlateauMonitor:
-    """Says when the loss has stopped falling, and when it falls again (the second descent)."""
+class Descent:
+    """Follows the loss down: where it stands still, and where it falls again (the second descent).
+
+    Attributes:
+        is_on_plateau: whether the smoothed loss has not improved over the last `num_records` records.
+        plateau_from_step: where the first plateau began: the step of the lowest smoothed loss before it;
+            None if there was none.
+        second_descent_step: where the loss was seen to fall again after it.
+    """
 
     def __init__(self, *, num_records: int) -> None:
         self._num_records = num_records
         self._loss = Smoothed()
+        self._step_at_lowest = 0
+        self.smoothed_loss = math.inf
         self.is_on_plateau = False
+        self.plateau_from_step: int | None = None
+        self.second_descent_step: int | None = None
+
+    def add(self, record: Record) -> bool:
+        """Take in a record; returns whether a plateau begins or ends there."""
+        step = int(record["step"])
+        self.smoothed_loss = self._loss.add(record["loss"])
+        waited = self._loss.count - self._loss.count_at_lowest
+        is_on_plateau = 0 < self._num_records <= waited and self._loss.count > MIN_RECORDS
+        has_changed = is_on_plateau != self.is_on_plateau
+        if has_changed and self.plateau_from_step is None:
+            self.plateau_from_step = self._step_at_lowest
+        elif has_changed and self.second_descent_step is None:
+            self.second_descent_step = step
+        self._step_at_lowest = step if waited == 0 else self._step_at_lowest
+        self.is_on_plateau = is_on_plateau
+        return has_changed
+
+
+class PlateauMonitor:
+    """Says when the loss has stopped falling, and when it falls again."""
+
+    def __init__(self, *, num_records: int) -> None:
+        self._descent = Descent(num_records=num_records)
 
     def see(self, record: Record) -> Verdict:
         """Compare the smoothed loss with its lowest value, and log a change."""
-        value = self._loss.add(record["loss"])
-        waited = self._loss.count - self._loss.count_at_lowest
-        is_on_plateau = 0 < self._num_records <= waited and self._loss.count > MIN_RECORDS
-        if is_on_plateau != self.is_on_plateau:
-            event = "plateau" if is_on_plateau else "descent after a plateau"
-            logger.info("%s", key_values(step=int(record["step"]), event=event, smoothed_loss=value))
-        self.is_on_plateau = is_on_plateau
+        descent = self._descent
+        if descent.add(record):
+            event = "plateau" if descent.is_on_plateau else "descent after a plateau"
+            step, value = int(record["step"]), descent.smoothed_loss
+            logger.info("%s", key_values(step=step, event=event, smoothed_loss=value))
         return Verdict.CONTINUE
 
 
@@ -120,6 +151,17 @@ def build_guards(settings: GuardSettings) -> list[Callback]:
     if settings.early_stop_patience:
         guards.append(EarlyStop(patience=settings.early_stop_patience))
     return guards
+
+
+def describe_descent(records: Sequence[Record], *, num_records: int) -> dict[str, int | None]:
+    """Where the loss of a training stood still, and where it fell again; None where it did not."""
+    descent = Descent(num_records=num_records)
+    for record in records:
+        descent.add(record)
+    return {
+        "plateau_from_step": descent.plateau_from_step,
+        "second_descent_step": descent.second_descent_step,
+    }
 
 
 def ask(callbacks: Sequence[Callback], record: Record) -> Verdict:

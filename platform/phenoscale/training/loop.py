@@ -3,45 +3,49 @@
 Crops, order, flips and masks are pure functions of (seed, epoch, sample); stochastic depth is seeded anew
 at every step from (seed, step, rank). So a checkpoint holds model, optimizer and step, and going on is
 arithmetic. The mean over the global batch is the mean over ranks and accumulations of the means over their
-crops, because every crop has the same number of removed patches.
+crops, because every crop has the same weight in its micro-batch.
 
-Shapes: B crops of one forward pass, C channels, H W pixels, L patch tokens.
+Shapes: B crops of one forward pass, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phenoscale.loading.crops import CropMinibatch
-from phenoscale.loading.plan import mask_noise
-from phenoscale.loading.prefetch import Prefetcher
-from phenoscale.models.losses import mae_loss_terms
-from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.models.families import build_model
+from phenoscale.models.losses import loss_terms
+from phenoscale.models.objectives import Prediction, TrainingModel
 from phenoscale.models.preprocess import standardize
+from phenoscale.training.average import WeightAverage
 from phenoscale.training.checkpoints import Checkpoints, Trained
+from phenoscale.training.feed import Feed, MicroBatch
 from phenoscale.training.finite import stop_unless_finite
 from phenoscale.training.guards import Verdict, diverged_error
 from phenoscale.training.journal import Journal
-from phenoscale.training.optimizer import build_optimizer, set_learning_rate
+from phenoscale.training.optimizer import build_optimizer, follow_schedule
 from phenoscale.training.precision import autocast
 from phenoscale.training.preemption import preempted_error
 from phenoscale.training.ranks import Ranks
-from phenoscale.training.schedule import learning_rate_at
-from phenoscale.training.settings import BatchPlan, plan_batch
+from phenoscale.training.recompute import recompute_blocks
+from phenoscale.training.settings import TrainingSettings, plan_batch
 from phenoscale.training.sharding import accumulating, gradient_norm, wrap_model
 from phenoscale.training.task import StepTerms, TrainingTask
 
+Judge = Callable[[Prediction], dict[str, Tensor]]
+
 
 class TrainingResult(NamedTuple):
-    """The trained model, on this rank, and the steps that it took."""
+    """The trained model on this rank, with its averaged weights if they were asked for, and its steps."""
 
-    model: MaskedAutoencoder
+    model: TrainingModel
     num_steps: int
 
 
@@ -54,74 +58,105 @@ def train(task: TrainingTask) -> TrainingResult:
         RetryError: SIGTERM came; a checkpoint was saved.
     """
     settings, ranks = task.settings, task.ranks
-    batch = plan_batch(settings.global_batch, micro_batch=settings.micro_batch, num_ranks=ranks.world_size)
-    checkpoints = Checkpoints(task.checkpoint_folder, settings=settings, ranks=ranks)
-    with _own_randomness(ranks), contextlib.closing(checkpoints):
-        model = MaskedAutoencoder(settings.model, seed=settings.seed).to(ranks.device).train()
-        optimizer = build_optimizer(model, settings=settings.optimizer)
-        trained = Trained(wrap_model(model, settings=settings, ranks=ranks), optimizer)
+    with own_randomness(ranks), contextlib.ExitStack() as context:
+        model = build_model(settings.model, seed=settings.seed)
+        batch = plan_batch(
+            settings.global_batch,
+            micro_batch=settings.micro_batch,
+            num_ranks=ranks.world_size,
+            same_plate=model.needs_same_plate,
+        )
+        checkpoints = Checkpoints(task.checkpoint_folder, settings=settings, ranks=ranks)
+        context.enter_context(contextlib.closing(checkpoints))
+        trained = prepare(model, settings=settings, ranks=ranks)
         step = checkpoints.load_newest(trained)
         journal = Journal(task, first_step=step)
-        if journal.verdict is Verdict.STOP:
-            return TrainingResult(model, step)
-        with _minibatches(task, first_step=step) as minibatches, task.preemption.deferred(), journal:
-            for minibatch in minibatches:
-                terms = _take_step(trained, minibatch, step=step, task=task, batch=batch)
-                step += 1
-                verdict = journal.write(step, terms=terms, model=model)
-                _act_on(verdict, step=step, terms=terms, trained=trained, task=task, checkpoints=checkpoints)
-                if verdict is Verdict.STOP:
-                    break
+        if journal.verdict is not Verdict.STOP:
+            feed = Feed(task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=step)
+            context.enter_context(feed)
+            context.enter_context(task.preemption.deferred())
+            context.enter_context(journal)
+            step = _take_steps(trained, feed, first_step=step, checkpoints=checkpoints, journal=journal)
+        if trained.ema is not None:
+            trained.ema.exchange()
     return TrainingResult(model, step)
 
 
-def _take_step(
-    trained: Trained, minibatch: CropMinibatch, *, step: int, task: TrainingTask, batch: BatchPlan
-) -> StepTerms:
-    """One optimizer step on a global batch; returns its means over all ranks."""
-    settings, ranks, optimizer = task.settings, task.ranks, trained.optimizer
-    torch.manual_seed(noise_seed(settings.seed, step=step, rank=ranks.rank))
-    noise_BL = torch.from_numpy(
-        mask_noise(
-            minibatch.samples,
-            seed=settings.seed,
-            epoch=minibatch.epochs,
-            num_tokens=settings.model.num_tokens,
-        )
-    )
-    crops_BCHW = torch.from_numpy(minibatch.crops_BCHW)
-    micro_batches = zip(
-        torch.split(crops_BCHW, batch.micro_batch), torch.split(noise_BL, batch.micro_batch), strict=True
-    )
-    terms = []
-    for number, (crops, noise) in enumerate(micro_batches, start=1):
-        with accumulating(trained.model, is_last=number == batch.num_accumulations):
-            terms.append(_backward(trained.model, crops, noise_BL=noise, task=task, batch=batch))
-    own_terms = torch.stack(terms)
+def prepare(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -> Trained:
+    """A model as it trains here, its optimizer, and its averaged weights if they are asked for."""
+    model.to(ranks.device).train()
+    recompute_blocks(model.blocks(), policy=settings.recompute)
+    wrapped = wrap_model(model, settings=settings, ranks=ranks)
+    average = None if settings.ema_decay is None else WeightAverage(model, decay=settings.ema_decay)
+    return Trained(wrapped, build_optimizer(model, settings=settings.optimizer), average)
+
+
+def _take_steps(
+    trained: Trained, feed: Feed, *, first_step: int, checkpoints: Checkpoints, journal: Journal
+) -> int:
+    """Train until the last step, or until a callback stops; returns the steps done."""
+    task, step = feed.task, first_step
+    judge = build_judge(task.settings, device=task.ranks.device)
+    while step < task.settings.schedule.num_steps:
+        terms = take_step(trained, feed, step=step, judge=judge)
+        step += 1
+        verdict = journal.write(step, terms=terms, trained=trained, waited_seconds=feed.waited_seconds)
+        _act_on(verdict, step=step, terms=terms, trained=trained, task=task, checkpoints=checkpoints)
+        if verdict is Verdict.STOP:
+            break
+    return step
+
+
+def take_step(trained: Trained, feed: Feed, *, step: int, judge: Judge) -> StepTerms:
+    """One optimizer step on a global batch; returns its means over all ranks.
+
+    What the process has to know about the step it fetches from the device at once, after the backward pass
+    and before the update: so weights are never spoiled, and the one gap in the GPU's work is as long as the
+    optimizer takes to be launched, while the next forward pass is launched behind the optimizer's kernels.
+    """
+    task, settings, num_accumulations = feed.task, feed.task.settings, feed.batch.num_accumulations
+    torch.manual_seed(noise_seed(settings.seed, step=step, rank=task.ranks.rank))
+    own: list[dict[str, Tensor]] = []
+    for number, micro in enumerate(islice(feed, num_accumulations), start=1):
+        with accumulating(trained.model, is_last=number == num_accumulations):
+            own.append(_backward(trained.model, micro, task=task, judge=judge, num_parts=num_accumulations))
+    own_terms = torch.stack([torch.stack(list(terms.values())) for terms in own])
     norm = gradient_norm(trained.model)
-    loss, mse, fourier = ranks.mean(own_terms.mean(dim=0)).tolist()
-    result = StepTerms(loss=loss, mse=mse, fourier=fourier, gradient_norm=norm.item())
-    stop_unless_finite(result, own_terms=own_terms, minibatch=minibatch, step=step, task=task)
-    set_learning_rate(
-        optimizer,
-        learning_rate_at(step, peak=settings.optimizer.learning_rate, schedule=settings.schedule),
-    )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    result = _fetch(own_terms, names=list(own[0]), norm=norm, task=task)
+    stop_unless_finite(result, own_terms=own_terms, minibatch=micro.minibatch, step=step, task=task)
+    follow_schedule(trained.optimizer, step=step, settings=settings)
+    trained.optimizer.step()
+    trained.optimizer.zero_grad(set_to_none=True)
+    if trained.ema is not None:
+        trained.ema.update()
     return result
 
 
+def build_judge(settings: TrainingSettings, *, device: torch.device) -> Judge:
+    """What turns a prediction into loss terms; compiled on a GPU, where that joins its many small kernels."""
+    judge: Judge = functools.partial(loss_terms, loss=settings.loss)
+    return torch.compile(judge) if settings.compile_blocks and device.type == "cuda" else judge
+
+
 def _backward(
-    model: nn.Module, crops_BCHW: Tensor, *, noise_BL: Tensor, task: TrainingTask, batch: BatchPlan
-) -> Tensor:
-    """Add one micro-batch's share to the gradients; returns its loss, squared error and Fourier loss."""
+    model: nn.Module, micro: MicroBatch, *, task: TrainingTask, judge: Judge, num_parts: int
+) -> dict[str, Tensor]:
+    """Add one of so many micro-batches to the gradients; returns its loss terms."""
     settings, device = task.settings, task.ranks.device
-    ready_BCHW = standardize(crops_BCHW.to(device), intensity_scale=settings.intensity_scale)
+    ready_BCHW = standardize(micro.crops_BCHW, intensity_scale=settings.intensity_scale)
     with autocast(settings.precision, device=device):
-        prediction = model(ready_BCHW, noise_BL.to(device))
-    terms = mae_loss_terms(prediction, alpha=settings.loss.alpha, fourier_mode=settings.loss.fourier_mode)
-    torch.autograd.backward(terms.total / batch.num_accumulations)
-    return torch.stack([terms.total, terms.mse, terms.fourier]).detach()
+        prediction = model(ready_BCHW, *micro.arguments)
+    terms = judge(prediction)
+    torch.autograd.backward(terms["loss"] / num_parts)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def _fetch(own_terms: Tensor, *, names: list[str], norm: Tensor, task: TrainingTask) -> StepTerms:
+    """Everything about a step in one small tensor: one collective, if there are ranks, and one copy."""
+    is_asked = own_terms.new_full((1,), float(task.preemption.is_requested))
+    everything = torch.cat([own_terms.mean(dim=0), norm.reshape(1).to(own_terms), is_asked])
+    *values, gradient, asked = task.ranks.mean(everything).tolist()
+    return StepTerms(dict(zip(names, values, strict=True)), gradient_norm=gradient, is_preempted=asked > 0)
 
 
 def _act_on(
@@ -152,18 +187,8 @@ def noise_seed(seed: int, *, step: int, rank: int) -> int:
 
 
 @contextlib.contextmanager
-def _own_randomness(ranks: Ranks) -> Iterator[None]:
+def own_randomness(ranks: Ranks) -> Iterator[None]:
     """Leave torch's global random numbers as they were."""
     devices = [ranks.device] if ranks.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
-
-
-def _minibatches(task: TrainingTask, *, first_step: int) -> Prefetcher[CropMinibatch]:
-    return task.source.prefetch(
-        first_step,
-        task.settings.schedule.num_steps - first_step,
-        global_batch=task.settings.global_batch,
-        rank=task.ranks.rank,
-        world_size=task.ranks.world_size,
-    )

@@ -1,8 +1,11 @@
 """The record of a training: one JSON object a line, written by rank 0, followed by the process that waits.
 
-A record holds step, epoch, loss, mse, fourier, learning_rate, gradient_norm; validation_loss where it was
-measured; seconds and crops_per_second in the live file (`logs/metrics.jsonl`). The finished `metrics.jsonl`
-leaves those two out, so that equal trainings give equal files.
+A record holds step, epoch, crops, flops (spent so far), loss, mse and fourier, or accuracy for models that
+learn from labels, learning_rate, gradient_norm; validation_loss (and validation_accuracy) where it was
+measured. The live file (`logs/metrics.jsonl`) has seconds, crops_per_second, cpu_seconds (of all
+processes), loader_wait (the fraction of the time in which a process waited for crops), memory_gb (the peak)
+and, where it is known, mfu as well. The finished `metrics.jsonl` leaves those out, so that equal trainings
+give equal files.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from phenoscale.storage import write_atomic
 if TYPE_CHECKING:
     from phenoscale.stages import Observer
 
-TIMINGS = ("seconds", "crops_per_second")
+TIMINGS = ("seconds", "crops_per_second", "cpu_seconds", "loader_wait", "memory_gb", "mfu")
 SECONDS_BETWEEN_LOOKS = 0.5
 
 Record = Mapping[str, float]

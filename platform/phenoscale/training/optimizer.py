@@ -1,4 +1,4 @@
-"""Optimizers: Lion (Chen et al. 2023, arXiv 2302.06675; timm's), AdamW and plain SGD, in two groups.
+"""Optimizers: Lion (Chen et al. 2023, arXiv 2302.06675; timm's), AdamW and SGD, in two groups.
 
 Weight decay acts on matrices only. Biases, norms, LayerScale, positions, the class token and the mask token
 have none: shrinking a scale or a place toward zero is no regularization.
@@ -6,11 +6,14 @@ have none: shrinking a scale or a place toward zero is no regularization.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.optim.lion import Lion
 from torch import nn
 
-from phenoscale.training.settings import OptimizerSettings
+from phenoscale.training.schedule import learning_rate_at, momentum_at
+from phenoscale.training.settings import OptimizerSettings, TrainingSettings
 
 
 def is_decayed(name: str, parameter: nn.Parameter) -> bool:
@@ -19,7 +22,7 @@ def is_decayed(name: str, parameter: nn.Parameter) -> bool:
     return num_vectors > 1 and not name.rsplit(".", 1)[-1].startswith("pos")
 
 
-def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups, decayed and not, in the order of the model's parameters."""
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decayed = [parameter for name, parameter in trained if is_decayed(name, parameter)]
@@ -32,16 +35,33 @@ def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str,
 
 
 def build_optimizer(model: nn.Module, *, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer of a model; its learning rate is set anew before every step."""
+    """The optimizer of a model; its learning rate is set anew before every step.
+
+    On a GPU all parameters are updated in a few kernels: AdamW's and SGD's fused ones; Lion's foreach ones,
+    which timm chooses by itself.
+    """
     groups = parameter_groups(model, weight_decay=settings.weight_decay)
+    on_gpu = all(parameter.is_cuda for group in groups for parameter in group["params"])
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate)
+        return torch.optim.SGD(
+            groups, lr=settings.learning_rate, momentum=settings.momentum, fused=on_gpu or None
+        )
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        return torch.optim.AdamW(
+            groups, lr=settings.learning_rate, betas=settings.betas, fused=on_gpu or None
+        )
     return Lion(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+def follow_schedule(optimizer: torch.optim.Optimizer, *, step: int, settings: TrainingSettings) -> None:
+    """Set the learning rate of update number `step`, and the momentum where the schedule has a say in it."""
+    rate = learning_rate_at(step, peak=settings.optimizer.learning_rate, schedule=settings.schedule)
+    momentum = momentum_at(step, schedule=settings.schedule)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = rate
+        if momentum is None:
+            continue
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif settings.optimizer.momentum:
+            group["momentum"] = momentum

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from phenoscale.errors import UserError
-from phenoscale.training.settings import Precision
+from phenoscale.schema.encoders import Precision
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from phenoscale.loading.fields import ManifestFields
-from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.models.objectives import TrainingModel
 from phenoscale.models.preprocess import standardize
 from phenoscale.models.vit import unpatchify
+from phenoscale.training.labels import NEGATIVE_CONTROL, is_negative_control
 from phenoscale.training.precision import autocast
 from phenoscale.training.settings import TrainingSettings
 from phenoscale.training.validation import read_fixed_crops
 
-NEGATIVE_CONTROL = "negative control"
 MIN_PICTURE_PX = 128
 GAP_PX = 4
 # One color a channel, as microscopists draw them: DNA blue, then green, red, yellow, magenta, cyan.
@@ -68,7 +68,7 @@ def choose_rows_to_show(fields: ManifestFields, *, num_crops: int) -> NDArray[np
     split = fields.frame["split"]
     wanted = "validation" if (split == "validation").any() else "train"
     rows = np.flatnonzero((split == wanted).to_numpy())
-    is_control = _is_negative_control(fields.frame)[rows]
+    is_control = is_negative_control(fields.frame)[rows]
     controls, others = rows[is_control], _one_of_each(fields.frame, rows[~is_control])
     num_controls = min(len(controls), max(num_crops // 2, num_crops - len(others)))
     chosen = [*_spread(controls, num_controls), *_spread(others, num_crops - num_controls)]
@@ -77,20 +77,21 @@ def choose_rows_to_show(fields: ManifestFields, *, num_crops: int) -> NDArray[np
 
 @torch.no_grad()
 def reconstruct(
-    model: MaskedAutoencoder, *, fields: ManifestFields, rows: NDArray[np.int64], settings: TrainingSettings
+    model: TrainingModel, *, fields: ManifestFields, rows: NDArray[np.int64], settings: TrainingSettings
 ) -> Reconstructions:
-    """Mask and restore the center crops of some fields."""
+    """Mask and restore the center crops of some fields, all of which have the same channels."""
+    assert fields.present_of(rows) is None, "crops of one picture have the same channels"
     device = next(model.parameters()).device
     crops = read_fixed_crops(fields, rows=rows, settings=settings)
     model.eval()
     original = standardize(crops.crops_NCHW.to(device), intensity_scale=settings.intensity_scale)
     with autocast(settings.precision, device=device):
-        prediction = model(original, crops.noise_NL.to(device))
-    mask_NL1 = prediction.mask_BL[:, :, None]
-    seen_NLP = prediction.target_BLP * (1 - mask_NL1)
-    restored_NLP = seen_NLP + prediction.prediction_BLP.float() * mask_NL1
+        prediction = model(original, crops.told.to(device))
+    hidden_NL1 = (prediction.mask_BL > 0)[:, :, None].float()
+    seen_NLP = prediction.target_BLP * (1 - hidden_NL1)
+    restored_NLP = seen_NLP + prediction.prediction_BLP.float() * hidden_NL1
     original_NCHW, masked_NCHW, reconstruction_NCHW = (
-        unpatchify(patches, num_channels=settings.model.num_channels).cpu().numpy()
+        unpatchify(patches, num_channels=len(fields.channels), patch_size=prediction.patch_size).cpu().numpy()
         for patches in (prediction.target_BLP, seen_NLP, restored_NLP)
     )
     shown = fields.frame.iloc[rows]
@@ -162,9 +163,5 @@ def _spread(rows: NDArray[np.int64], num: int) -> list[int]:
 
 
 def _labels(frame: pd.DataFrame) -> tuple[str, ...]:
-    pairs = zip(frame["perturbation"].fillna(""), _is_negative_control(frame), strict=True)
+    pairs = zip(frame["perturbation"].fillna(""), is_negative_control(frame), strict=True)
     return tuple(NEGATIVE_CONTROL if is_control else str(name) for name, is_control in pairs)
-
-
-def _is_negative_control(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    return frame["is_negative_control"].fillna(False).to_numpy(bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import statistics
@@ -10,18 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+import numpy as np
+from numpy.typing import NDArray
 
 from phenoscale.config import require
+from phenoscale.errors import UserError
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import ManifestFields, load_manifest_fields
+from phenoscale.loading.plan import balanced_weights
 from phenoscale.logs import get_logger, key_values
 from phenoscale.models.encoder import encoder_of, save_encoder
-from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.models.families import find_family
+from phenoscale.models.flops import forward_flops, meta_model
 from phenoscale.storage import write_atomic
 from phenoscale.training.checkpoints import keep_newest
 from phenoscale.training.config import PretrainConfig
+from phenoscale.training.guards import describe_descent
+from phenoscale.training.labels import LabeledFields, label_fields
 from phenoscale.training.loop import TrainingResult, train
 from phenoscale.training.metrics import read_records, write_final_records
 from phenoscale.training.precision import choose_precision
@@ -66,24 +70,48 @@ def train_encoder(
     Returns:
         The summary of the training; empty on other ranks than 0.
     """
-    fields = load_manifest_fields(require(config, "manifest", verb="pretrain"))
-    task = _build_task(config, fields=fields, folder=folder, ranks=ranks)
+    labeled = _open_fields(config)
+    task = build_task(config, labeled=labeled, folder=folder, ranks=ranks)
     result = train(dataclasses.replace(task, after_record=after_record, preemption=preemption))
     summary: dict[str, Any] = {}
     if ranks.is_first:
-        summary = _write_outputs(result, task=task, fields=fields, num_shown=config.num_reconstructions)
+        _write_outputs(
+            result, task=task, fields=labeled.fields, num_shown=config.as_trained().num_reconstructions
+        )
+        summary = _summarize(result, task=task, records=read_records(task.metrics_file))
         write_atomic(folder / SUMMARY_FILE, json.dumps(summary, indent=1).encode())
         keep_newest(task.checkpoint_folder, num_kept=1)
     ranks.barrier()
     return summary
 
 
-def _build_task(
-    config: PretrainConfig, *, fields: ManifestFields, folder: Path, ranks: Ranks
-) -> TrainingTask:
+def _open_fields(config: PretrainConfig) -> LabeledFields:
+    """The fields to train on, and their classes where the model learns labels or the crops are drawn by them.
+
+    Raises:
+        UserError: stores lack channels that the model needs, or the Fourier loss cannot be taken of some.
+    """
+    reads_any_channels = "max_channels" in find_family(config.model.family).settings
+    fields = load_manifest_fields(
+        require(config, "manifest", verb="pretrain"), absent="zero" if reads_any_channels else "error"
+    )
+    if config.loss.fourier == "legacy" and not fields.present.all():
+        raise UserError(
+            "loss.fourier legacy transforms the tokens of all channels together, but the stores of this "
+            "manifest have different channels; use loss.fourier per_patch, or stores with the same channels"
+        )
+    if config.learns_labels or config.balances_labels:
+        return label_fields(fields, column=config.label)
+    return LabeledFields(fields, None, ())
+
+
+def build_task(config: PretrainConfig, *, labeled: LabeledFields, folder: Path, ranks: Ranks) -> TrainingTask:
+    """The training that a config asks for, on fields that are open."""
+    fields, labels = labeled.fields, labeled.labels
     settings = config.settings(
         num_fields=len(fields.rows("train")),
         num_channels=len(fields.channels),
+        num_classes=len(labeled.classes),
         intensity_scale=fields.intensity_scale,
         precision=choose_precision(config.precision, device=ranks.device),
     )
@@ -93,47 +121,56 @@ def _build_task(
         seed=settings.seed,
         flip=config.flips,
         cache_bytes=CACHE_BYTES // ranks.world_size,
+        same_plate=meta_model(settings.model).needs_same_plate,
+        weights=_weights(fields, labels=labels) if config.balances_labels else None,
     )
-    logger.info(
-        "%s",
-        key_values(
-            event="training",
-            fields=source.num_samples,
-            steps=settings.schedule.num_steps,
-            global_batch=settings.global_batch,
-            processes=ranks.world_size,
-            device=str(ranks.device),
-            precision=settings.precision,
-        ),
-    )
+    facts = {
+        "fields": len(fields.rows("train")),
+        "steps": settings.schedule.num_steps,
+        "global_batch": settings.global_batch,
+        "processes": ranks.world_size,
+        "device": str(ranks.device),
+        "precision": settings.precision,
+    }
+    logger.info("%s", key_values(event="training", family=config.model.family, **facts))
     return TrainingTask(
         settings=settings,
         source=source,
         field_ids=fields.frame["field_id"].tolist(),
         folder=folder,
         ranks=ranks,
+        labels=labels,
         validation=_read_validation(
-            fields, settings=settings, ranks=ranks, num_crops=config.num_validation_crops
+            labeled, settings=settings, ranks=ranks, num_crops=config.as_trained().num_validation_crops
         ),
     )
 
 
+def _weights(fields: ManifestFields, *, labels: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    assert labels is not None, "labels that are drawn equally often are known"
+    return balanced_weights(labels[fields.rows("train")])
+
+
 def _read_validation(
-    fields: ManifestFields, *, settings: TrainingSettings, ranks: Ranks, num_crops: int
+    labeled: LabeledFields, *, settings: TrainingSettings, ranks: Ranks, num_crops: int
 ) -> FixedCrops | None:
-    rows = choose_validation_rows(fields, num_crops=num_crops)
+    model, fields = meta_model(settings.model), labeled.fields
+    labels = None if model.num_mask_tokens else labeled.labels
+    run_length = max(model.needs_same_plate, 1)
+    rows = choose_validation_rows(fields, num_crops=num_crops, labels=labels, run_length=run_length)
     if len(rows) == 0:
         logger.warning(
-            "no validation loss is measured: the manifest has no validation fields, or "
+            "no validation loss is measured: the manifest has no validation fields that can be judged, or "
             "num_validation_crops is 0"
         )
         return None
-    return read_fixed_crops(fields, rows=rows, settings=settings, positions=share_of(rows, ranks=ranks))
+    positions = share_of(rows, ranks=ranks, run_length=run_length)
+    return read_fixed_crops(fields, rows=rows, settings=settings, positions=positions, labels=labels)
 
 
 def _write_outputs(
     result: TrainingResult, *, task: TrainingTask, fields: ManifestFields, num_shown: int
-) -> dict[str, Any]:
+) -> None:
     settings, folder = task.settings, task.folder
     model = result.model.eval()
     config = model.encoder_config(
@@ -146,43 +183,41 @@ def _write_outputs(
         seed=settings.seed,
     )
     save_encoder(folder / "encoder", encoder_of(model.encoder_weights, config))
-    records = read_records(task.metrics_file)
-    write_final_records(folder / METRICS_FILE, records)
+    write_final_records(folder / METRICS_FILE, read_records(task.metrics_file))
+    if not model.num_mask_tokens:
+        return
     rows = choose_rows_to_show(fields, num_crops=num_shown)
     if len(rows):
+        # crops of one picture have the same channels: those that most of the chosen fields have
+        fields, rows = max(fields.by_channels(rows), key=lambda part: len(part[1]))
         shown = reconstruct(model, fields=fields, rows=rows, settings=settings)
         write_reconstructions(folder / RECONSTRUCTIONS_FILE, shown, channels=fields.channels)
         draw_reconstructions(folder / FIGURE_FILE, shown)
-    return _summarize(result, task=task, records=records)
 
 
 def _summarize(
     result: TrainingResult, *, task: TrainingTask, records: list[dict[str, float]]
 ) -> dict[str, Any]:
-    settings, model = task.settings, result.model
-    validation = [record["validation_loss"] for record in records if "validation_loss" in record]
+    settings, model, last = task.settings, result.model, records[-1]
+    validation = [record for record in records if "validation_loss" in record]
+    encoder = model.encoder_weights
     return {
-        "loss": records[-1]["loss"],
-        "validation_loss": validation[-1] if validation else None,
+        **{name: last[name] for name in ("loss", "accuracy") if name in last},
+        "validation_loss": None,
+        **{name: value for name, value in (validation or [{}])[-1].items() if name.startswith("validation")},
         "crops_per_second": statistics.median(record["crops_per_second"] for record in records),
-        "seconds": records[-1]["seconds"],
+        "mfu": statistics.median(record["mfu"] for record in records) if "mfu" in last else None,
+        "loader_wait": statistics.median(record["loader_wait"] for record in records),
+        **{name: last[name] for name in ("seconds", "cpu_seconds", "memory_gb", "flops")},
+        **describe_descent(records, num_records=settings.guards.plateau_records),
         "num_steps": result.num_steps,
         "num_training_crops": result.num_steps * settings.global_batch,
         "is_stopped_early": result.num_steps < settings.schedule.num_steps,
+        "num_classes": getattr(settings.model, "num_classes", None),
         "num_parameters": sum(value.numel() for value in model.parameters()),
-        "num_encoder_parameters": sum(value.numel() for value in model.encoder.parameters()),
-        "forward_gflops_per_crop": forward_flops(model) / 1e9,
+        "num_encoder_parameters": sum(value.numel() for value in encoder.parameters()),
+        "forward_gflops_per_crop": forward_flops(settings.model) / 1e9,
         "num_processes": task.ranks.world_size,
         "device": task.ranks.device.type,
         "precision": settings.precision,
     }
-
-
-def forward_flops(model: MaskedAutoencoder) -> int:
-    """Floating-point operations of one forward pass of one crop, masked: counted on shapes, not computed."""
-    config = model.config
-    shape = (1, config.num_channels, config.crop_size, config.crop_size)
-    twin = copy.deepcopy(model).to("meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(torch.empty(shape, device="meta"), torch.empty(1, config.num_tokens, device="meta"))
-    return int(counter.get_total_flops())

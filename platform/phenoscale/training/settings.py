@@ -108,8 +108,14 @@ class BatchPlan:
         return self.micro_batch * self.num_accumulations
 
 
-def plan_batch(global_batch: int, *, micro_batch: int, num_ranks: int) -> BatchPlan:
+def plan_batch(global_batch: int, *, micro_batch: int, num_ranks: int, same_plate: int = 0) -> BatchPlan:
     """Divide a global batch over processes and forward passes.
+
+    Args:
+        global_batch: crops of one optimizer step over all processes.
+        micro_batch: crops of one forward pass in one process; 0 means all that fall to the process.
+        num_ranks: processes.
+        same_plate: so many crops in a row come from one plate and must go through the model together.
 
     Raises:
         UserError: it does not divide; every crop of a batch has to weigh the same.
@@ -126,6 +132,14 @@ def plan_batch(global_batch: int, *, micro_batch: int, num_ranks: int) -> BatchP
             f"global_batch {global_batch} does not divide into {shown} = {at_once} crops at once: "
             f"global_batch must be micro_batch x processes x a whole number of accumulations; "
             f"use global_batch {multiple}, or another micro_batch or runtime.num_processes"
+        )
+    if same_plate and micro_batch % same_plate:
+        multiple = max(1, round(micro_batch / same_plate)) * same_plate
+        raise UserError(
+            f"a forward pass of {micro_batch} crops is not a whole number of groups of {same_plate} crops of "
+            f"one plate, over which this model takes its batch-norm statistics (model.ghost_batch): use "
+            f"micro_batch {multiple}, a global_batch that gives each of {num_ranks} processes a multiple of "
+            f"{same_plate}, or another model.ghost_batch"
         )
     return BatchPlan(
         global_batch=global_batch,

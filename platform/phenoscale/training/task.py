@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from phenoscale.loading.crops import CropMinibatch
 from phenoscale.loading.prefetch import Prefetcher
@@ -43,6 +46,7 @@ class TrainingTask:
         field_ids: name of the field of each row, for the message when a loss is not finite.
         folder: gets `checkpoints/` and `logs/metrics.jsonl`.
         ranks: the processes that train together.
+        labels: class of each row of the fields, -1 where it has none; None for families that need no labels.
         validation: this rank's share of the validation crops; None where there is no validation split.
         callbacks: see each record on rank 0, besides the guards that every training has.
         after_record: called on rank 0 when a record has been written.
@@ -54,6 +58,7 @@ class TrainingTask:
     field_ids: Sequence[str]
     folder: Path
     ranks: Ranks
+    labels: NDArray[np.int64] | None = None
     validation: FixedCrops | None = None
     callbacks: Sequence[Callback] = ()
     after_record: Callable[[], None] = _do_nothing
@@ -71,9 +76,19 @@ class TrainingTask:
 
 
 class StepTerms(NamedTuple):
-    """Means over the global batch of one step, and the norm of its gradient."""
+    """What is known about one step, the same on every rank.
 
-    loss: float
-    mse: float
-    fourier: float
+    Attributes:
+        terms: means over the global batch: `loss`, which was minimized, first, then what is known besides.
+        gradient_norm: of the gradient of the loss.
+        is_preempted: whether SIGTERM had come to any rank.
+    """
+
+    terms: Mapping[str, float]
     gradient_norm: float
+    is_preempted: bool = False
+
+    @property
+    def loss(self) -> float:
+        """What was minimized."""
+        return self.terms["loss"]
