@@ -1,5 +1,7 @@
 """The mean of a field's crops, however the crops are grouped into minibatches."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from phenoscale.inference.field_means import CropPlan, all_blocks, chosen_block,
 from phenoscale.loading.fields import load_store_fields
 from phenoscale.loading.grid import crop_grid
 from phenoscale.models.encoder import untrained_encoder
+from phenoscale.screens.store import open_screen
 from tests.support.embedding import tiny_encoder_config
 from tests.support.screens import make_tiny_store
 
@@ -26,8 +29,8 @@ def encoder():
     return untrained_encoder(tiny_encoder_config())
 
 
-def embed(readouts, fields, *, rows=None, minibatch_size=7, layout="grid"):
-    plan = CropPlan(size=16, device=CPU, layout=layout, minibatch_size=minibatch_size)
+def embed(readouts, fields, *, rows=None, minibatch_size=7, **changes):
+    plan = CropPlan(size=16, device=CPU, minibatch_size=minibatch_size, **changes)
     rows = np.arange(len(fields)) if rows is None else np.asarray(rows)
     return embed_fields(readouts, fields, rows=rows, plan=plan, advance=lambda n, **figures: None)
 
@@ -105,3 +108,74 @@ def test_the_device_chooses_the_minibatch_size_unless_one_is_given():
     assert CropPlan(size=16, device=CPU).minibatch == 64
     assert CropPlan(size=16, device=torch.device("cuda")).minibatch == 512
     assert CropPlan(size=16, device=CPU, minibatch_size=5).minibatch == 5
+    assert CropPlan(size=16, device=CPU, minibatch_size=5, ghost_batch=4).minibatch == 8
+
+
+def crop_means(pixels_CHW):
+    return np.stack(
+        [pixels_CHW[:, y : y + 16, x : x + 16].mean(axis=(1, 2)) for y, x in crop_grid(40, 40, size=16)]
+    )
+
+
+def relative_to_group(group_size):
+    """A readout whose values are relative to the mean of each group of crops that follow each other."""
+
+    def read(crops_BCHW):
+        values_GSC = crops_BCHW.double().mean(dim=(2, 3)).unflatten(0, (-1, group_size))
+        return (values_GSC - values_GSC.mean(dim=1, keepdim=True)).flatten(0, 1)[None]
+
+    return read
+
+
+def slow_relative_means(fields, *, plate, group_size):
+    """Field by field and place by place, with no more than a dict of groups."""
+    rows = np.flatnonzero(fields.plates == plate).tolist()
+    rows.sort(key=lambda row: hashlib.sha256(fields.frame["field_id"][row].encode()).hexdigest())
+    found = {}
+    for start in range(0, len(rows), group_size):
+        group = [(rows * group_size)[start + position] for position in range(group_size)]
+        means_SPC = np.stack([crop_means(fields.start_field(row).result()) for row in group])
+        relative = (means_SPC - means_SPC.mean(axis=0)).mean(axis=1)
+        found |= {row: relative[position] for position, row in enumerate(group) if row not in found}
+    return found
+
+
+def test_embeddings_relative_to_their_group_equal_a_slow_loop_over_each_plate(fields):
+    means = embed({"relative": relative_to_group(4)}, fields, minibatch_size=16, ghost_batch=4)
+    assert means.rows.tolist() == fields.in_store_order().tolist()
+    assert (means.num_crops == 4).all()
+    for plate in np.unique(fields.plates):
+        for row, expected in slow_relative_means(fields, plate=plate, group_size=4).items():
+            found = means.embeddings["relative"][0, means.rows.tolist().index(row)]
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("minibatch_size", [1, 8, 200])
+def test_groups_are_the_same_in_any_order_and_company_and_minibatch(fields, minibatch_size):
+    readouts = {"relative": relative_to_group(4)}
+    plain = embed(readouts, fields, minibatch_size=16, ghost_batch=4)
+    some = np.flatnonzero(fields.plates != 1)[::-1]
+    other = embed(readouts, fields, rows=some, minibatch_size=minibatch_size, ghost_batch=4)
+    chosen = np.isin(plain.rows, some)
+    np.testing.assert_array_equal(other.rows, plain.rows[chosen])
+    np.testing.assert_array_equal(other.embeddings["relative"], plain.embeddings["relative"][:, chosen])
+
+
+def test_fields_of_stores_with_other_channels_are_embedded_with_their_own(tmp_path):
+    stores = [
+        make_tiny_store(tmp_path / name, num_experiments=1, num_plates=1, channels=stains, screen=name)
+        for name, stains in [("a", ("DNA", "ER")), ("b", ("ER", "AGP", "DNA"))]
+    ]
+    seen = []
+
+    def number_and_mean_of_channels(crops_BCHW):
+        seen.append(crops_BCHW.shape[1])
+        means_BC = crops_BCHW.double().mean(dim=(2, 3))
+        return torch.stack([means_BC.new_full((len(means_BC),), seen[-1]), means_BC.mean(dim=1)], dim=1)[None]
+
+    fields = load_store_fields(stores, absent="zero")
+    means = embed({"mean": number_and_mean_of_channels}, fields)
+    assert set(seen) == {2, 3}
+    assert means.rows.tolist() == list(range(22))
+    expected = [crop_means(open_screen(store).read(0, 4)).mean() for store in stores]
+    np.testing.assert_allclose(means.embeddings["mean"][0, [4, 15]], [[2, expected[0]], [3, expected[1]]])

@@ -22,6 +22,10 @@ class EmbedConfig(Config):
     is the well's. So every field of a well weighs the same, however many crops it has. Writes `fields/` and
     `wells/`, one Parquet file per plate; a plate that was written is not computed again after an
     interruption.
+
+    An encoder with batch-norm statistics of the plate (AdaBN) reads a plate's fields in a fixed shuffled
+    order, in groups of crops of different fields; its embeddings depend on which fields of the plate are
+    embedded.
     """
 
     encoder: str = location("", help="encoder folder, or the output of `probe`, `pretrain` or `import`")
@@ -40,6 +44,14 @@ class EmbedConfig(Config):
     )
     match_channels_by_name: bool = setting(
         False, help="read the encoder's channels by name from stores that hold them in another order, or more"
+    )
+    channels: tuple[str, ...] = setting(
+        (), help="stains for an encoder that reads any (channel-agnostic); none: all that a store has"
+    )
+    channel_map: dict[str, str] = setting(
+        default_factory=dict,
+        help="the encoder's channel to the screen's that is read for it, the others go by name; one stain "
+        "may stand in for several: actin=AGP WGA=AGP",
     )
     engine: Literal["in_process"] = runtime("in_process", help="in_process: this process embeds every plate")
     minibatch_size: int = runtime(0, ge=0, help="crops embedded at once; 0: 64 on a CPU, 512 on a GPU")

@@ -6,7 +6,7 @@ Shapes: R readable blocks, B minibatch, C channels, H W pixels, N fields, D embe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from phenoscale.errors import UserError
 from phenoscale.inference.config import Layout
 from phenoscale.loading.fields import ManifestFields
-from phenoscale.loading.iterate import iterate_fields
+from phenoscale.loading.iterate import NO_ROW, CropBatch, crops_per_field, iterate_fields, iterate_groups
 from phenoscale.models.readout import Encoder
 
 Rows = npt.NDArray[np.int64]
@@ -32,17 +32,28 @@ CPU_MINIBATCH, GPU_MINIBATCH = 64, 512
 
 @dataclass(frozen=True)
 class CropPlan:
-    """How fields are cut into crops, how many go through the encoders at once (0: by device)."""
+    """How fields are cut into crops, and in which company these go through the encoders.
+
+    Attributes:
+        size: height and width of a crop in pixels.
+        device: where the encoders are.
+        layout: which crops of a field.
+        minibatch_size: crops at once; 0: by device.
+        ghost_batch: crops of one plate that share batch-norm statistics; None: every crop is on its own.
+    """
 
     size: int
     device: torch.device
     layout: Layout = "grid"
     minibatch_size: int = 0
+    ghost_batch: int | None = None
 
     @property
     def minibatch(self) -> int:
-        """Crops that go through the encoders at once."""
-        return self.minibatch_size or (CPU_MINIBATCH if self.device.type == "cpu" else GPU_MINIBATCH)
+        """Crops that go through the encoders at once: whole groups, where there are groups."""
+        wanted = self.minibatch_size or (CPU_MINIBATCH if self.device.type == "cpu" else GPU_MINIBATCH)
+        group = self.ghost_batch or 1
+        return -(-wanted // group) * group
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +92,15 @@ def embed_fields(
     """Embed fields with several encoders at once: every crop is read once.
 
     Minibatches never reach beyond `rows`, and the last one is filled up to full size, so the embedding of a
-    field depends neither on other calls nor on where it stands.
+    field depends neither on other calls nor on where it stands. Fields that lack channels are embedded apart,
+    with the channels that they have.
+
+    With `plan.ghost_batch`, for encoders that take batch-norm statistics from groups of crops (AdaBN), an
+    embedding does depend on its group. Then the groups are fixed, see `loading.iterate.iterate_groups`: a
+    plate's fields in the order of a hash of their ids, crops of different fields in each group, the last
+    group completed by the plate's first fields. So the result depends on which fields of a plate are
+    embedded, and not on their order, on other plates, on the size of minibatches or on where a run was
+    interrupted.
 
     Args:
         readouts: name to the function that turns crops into embeddings.
@@ -93,66 +112,104 @@ def embed_fields(
     Raises:
         UserError: an embedding is not finite; names the fields.
     """
-    averages = {name: _RunningMeans() for name in readouts}
+    order = fields.in_store_order(rows)
+    counts = crops_per_field(fields, crop_size=plan.size, layout=plan.layout, rows=order)
+    expected = dict(zip(order.tolist(), counts.tolist(), strict=True))
+    averages = {name: _RunningMeans(expected) for name in readouts}
     num_crops = 0
     started = time.monotonic()
-    for batch in iterate_fields(
-        fields, crop_size=plan.size, batch_size=plan.minibatch, layout=plan.layout, rows=rows
-    ):
-        crops_BCHW = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).to(plan.device)
-        for name, read in readouts.items():
-            embeddings_RBD = read(crops_BCHW)[:, : len(batch.rows)].float().cpu().numpy()
-            averages[name].add(embeddings_RBD, rows=batch.rows)
-        num_crops += len(batch.rows)
-        advance(len(batch.rows), crops_per_second=num_crops / max(time.monotonic() - started, 1e-9))
-    means = {name: average.means() for name, average in averages.items()}
-    order, counts = next(iter(averages.values())).counted()
+    copies = _on_device(_batches(fields, rows=order, plan=plan), plan=plan)
+    upcoming = next(copies, None)
+    while upcoming is not None:
+        batch, crops_BCHW = upcoming
+        found = {name: read(crops_BCHW) for name, read in readouts.items()}
+        # a GPU is still at work on them: meanwhile the next crops are on their way to it
+        upcoming = next(copies, None)
+        for name, embeddings_RBD in found.items():
+            averages[name].add(embeddings_RBD[:, : len(batch.rows)].float().cpu().numpy(), rows=batch.rows)
+        num_done = int((batch.rows != NO_ROW).sum())
+        num_crops += num_done
+        advance(num_done, crops_per_second=num_crops / max(time.monotonic() - started, 1e-9))
+    means = {name: average.means(order) for name, average in averages.items()}
     for name, embeddings_RND in means.items():
         _check_finite(embeddings_RND, fields=fields, rows=order, name=name)
     return FieldMeans(order, means, counts)
 
 
+def _batches(fields: ManifestFields, *, rows: Rows, plan: CropPlan) -> Iterator[CropBatch]:
+    for part, mine in fields.by_channels(rows):
+        if plan.ghost_batch is None:
+            yield from iterate_fields(
+                part, crop_size=plan.size, batch_size=plan.minibatch, layout=plan.layout, rows=mine
+            )
+        else:
+            yield from iterate_groups(
+                part,
+                crop_size=plan.size,
+                batch_size=plan.minibatch,
+                group_size=plan.ghost_batch,
+                layout=plan.layout,
+                rows=mine,
+            )
+
+
+def _on_device(batches: Iterator[CropBatch], *, plan: CropPlan) -> Iterator[tuple[CropBatch, Tensor]]:
+    """The batches with their crops, filled up, on the device; copies to a GPU run beside its work."""
+    if plan.device.type != "cuda":
+        for batch in batches:
+            yield batch, torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).to(plan.device)
+        return
+    copying = torch.cuda.Stream(plan.device)
+    for batch in batches:
+        pinned = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).pin_memory()
+        with torch.cuda.stream(copying):
+            crops_BCHW = pinned.to(plan.device, non_blocking=True)
+        computing = torch.cuda.current_stream(plan.device)
+        computing.wait_stream(copying)
+        crops_BCHW.record_stream(computing)
+        yield batch, crops_BCHW
+
+
 def _filled(crops_BCHW: npt.NDArray[Any], *, size: int) -> npt.NDArray[Any]:
-    """The crops with the last one repeated up to a full minibatch: the same kernels for all."""
-    lacking = size - len(crops_BCHW)
-    if lacking == 0:
+    """The crops, from the first on again up to a full minibatch: the same kernels for all, whole groups."""
+    if len(crops_BCHW) == size:
         return crops_BCHW
-    return np.concatenate([crops_BCHW, np.repeat(crops_BCHW[-1:], lacking, axis=0)])
+    filled: npt.NDArray[Any] = crops_BCHW[np.arange(size) % len(crops_BCHW)]
+    return filled
 
 
 class _RunningMeans:
-    """Means per field of embeddings that come field by field; sums are float64."""
+    """Means per field of embeddings that come crop by crop; sums are float64 until a field is complete."""
 
-    def __init__(self) -> None:
-        self._rows: list[int] = []
-        self._counts: list[int] = []
-        self._sums: list[npt.NDArray[np.float64]] = []
-        self._means: list[npt.NDArray[np.float32]] = []
+    def __init__(self, num_expected: Mapping[int, int]) -> None:
+        self._num_expected = num_expected
+        self._sums: dict[int, tuple[npt.NDArray[np.float64], int]] = {}
+        self._means: dict[int, npt.NDArray[np.float32]] = {}
 
     def add(self, embeddings_RBD: npt.NDArray[np.float32], *, rows: Rows) -> None:
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        order = np.argsort(rows, kind="stable")
+        starts = np.flatnonzero(np.diff(rows[order], prepend=NO_ROW - 1))
         counts = np.diff(starts, append=len(rows))
-        sums_RnD = np.add.reduceat(embeddings_RBD, starts, axis=1, dtype=np.float64)
-        for position, (row, count) in enumerate(zip(rows[starts], counts, strict=True)):
-            if self._rows and self._rows[-1] == row:
-                self._sums[-1] += sums_RnD[:, position]
-                self._counts[-1] += int(count)
-            else:
-                self._close()
-                self._rows.append(int(row))
-                self._counts.append(int(count))
-                self._sums.append(sums_RnD[:, position].copy())
+        sums_RnD = np.add.reduceat(embeddings_RBD[:, order], starts, axis=1, dtype=np.float64)
+        for position, (row, count) in enumerate(
+            zip(rows[order][starts].tolist(), counts.tolist(), strict=True)
+        ):
+            if row != NO_ROW:
+                self._add_field(row, sum_RD=sums_RnD[:, position], count=count)
 
-    def _close(self) -> None:
-        if self._sums:
-            self._means.append((self._sums.pop() / self._counts[-1]).astype(np.float32))
+    def _add_field(self, row: int, *, sum_RD: npt.NDArray[np.float64], count: int) -> None:
+        if row in self._sums:
+            so_far, num_so_far = self._sums.pop(row)
+            sum_RD, count = so_far + sum_RD, num_so_far + count
+        if count == self._num_expected[row]:
+            self._means[row] = (sum_RD / count).astype(np.float32)
+        else:
+            self._sums[row] = (sum_RD.copy(), count)
 
-    def means(self) -> npt.NDArray[np.float32]:
-        self._close()
-        return np.stack(self._means, axis=1)
-
-    def counted(self) -> tuple[Rows, Rows]:
-        return np.array(self._rows, dtype=np.int64), np.array(self._counts, dtype=np.int64)
+    def means(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """The means of the given fields, [R, N, D]."""
+        assert not self._sums, f"{len(self._sums)} fields are not complete"
+        return np.stack([self._means[row] for row in rows.tolist()], axis=1)
 
 
 def _check_finite(

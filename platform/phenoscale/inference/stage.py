@@ -13,9 +13,9 @@ from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.inference.config import EmbedConfig
 from phenoscale.inference.field_means import CropPlan, Rows, chosen_block, embed_fields
-from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
+from phenoscale.inference.fitting import check_fit, embedding_length, fit_channels, open_fields
 from phenoscale.inference.tables import average_wells, field_columns
-from phenoscale.loading.fields import ManifestFields
+from phenoscale.loading.fields import ManifestFields, refuse_absent
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import Progress, get_logger, key_values, progress
 from phenoscale.models.encoder import load_encoder
@@ -81,6 +81,7 @@ def _build(folder: Path, *, config: EmbedConfig, place: Path, observe: Observer)
         minibatch_size=config.minibatch_size,
         device=device,
         layout=config.crop_layout,
+        ghost_batch=encoder.config.ghost_batch,
     )
     digest = encoder_digest(place)
     shards = list(plate_shards(fields))
@@ -99,7 +100,7 @@ def _build(folder: Path, *, config: EmbedConfig, place: Path, observe: Observer)
     return {
         "encoder_digest": digest,
         "block": encoder.config.chosen_block,
-        "dimensions": encoder.config.embedding_dim,
+        "dimensions": embedding_length(encoder.config, num_channels=len(fields.channels)),
         "num_shards": len(shards),
         "num_fields": len(fields),
         "num_crops": total,
@@ -111,10 +112,16 @@ def _open_for(encoder: Encoder, *, config: EmbedConfig) -> ManifestFields:
     source = config.manifest or ", ".join(config.stores)
     fields = open_fields(manifest=config.manifest, stores=config.stores)
     channels = fit_channels(
-        encoder.config, known=fields.channels, by_name=config.match_channels_by_name, source=source
+        encoder.config,
+        known=fields.channels,
+        source=source,
+        by_name=config.match_channels_by_name,
+        chosen=config.channels,
+        channel_map=config.channel_map,
     )
-    if channels != fields.channels:
-        fields = open_fields(manifest=config.manifest, stores=config.stores, channels=channels)
+    fields = fields.reading(channels)
+    if config.channels:
+        refuse_absent(fields)
     if not len(fields):
         raise UserError(f"{source} selects no field; curate with rules that keep some")
     check_fit(encoder.config, fields=fields, source=source)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phenoscale.config import require
-from phenoscale.inference.field_means import CropPlan, FieldMeans, all_blocks, embed_fields
+from phenoscale.inference.field_means import CropPlan, FieldMeans, Readout, all_blocks, embed_fields
 from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import num_crops
@@ -76,7 +76,7 @@ def _build(
     fields = open_fields(manifest=config.manifest)
     for name, encoder in encoders.items():
         source = f"manifest {config.manifest} (for encoder {name})"
-        fit_channels(encoder.config, known=fields.channels, by_name=False, source=source)
+        fit_channels(encoder.config, known=fields.channels, source=source)
         check_fit(encoder.config, fields=fields, source=source)
     samples = {task.name: draw_samples(fields.frame, task=task, seed=config.seed) for task in config.tasks}
     means = embed_encoders(encoders, fields, samples=samples, config=config)
@@ -103,20 +103,20 @@ def embed_encoders(
     samples: Mapping[str, Samples],
     config: ProbeConfig,
 ) -> dict[str, FieldMeans]:
-    """All blocks of all encoders for all fields of all tasks; encoders of one crop size share one pass."""
+    """All blocks of all encoders for all fields of all tasks; encoders of one crop plan share one pass."""
     rows = np.unique(np.concatenate([task.rows for task in samples.values()])).astype(np.int64)
     means: dict[str, FieldMeans] = {}
-    for size in sorted({encoder.config.crop_size for encoder in encoders.values()}):
-        readouts = {
-            name: all_blocks(encoder)
-            for name, encoder in encoders.items()
-            if encoder.config.crop_size == size
-        }
+    sharing: dict[tuple[int, int | None], dict[str, Readout]] = {}
+    for name, encoder in encoders.items():
+        company = (encoder.config.crop_size, encoder.config.ghost_batch)
+        sharing.setdefault(company, {})[name] = all_blocks(encoder)
+    for (size, ghost_batch), readouts in sharing.items():
         plan = CropPlan(
             size=size,
             minibatch_size=config.minibatch_size,
             device=choose_device(config.runtime.device),
             layout=config.crop_layout,
+            ghost_batch=ghost_batch,
         )
         total = num_crops(fields, crop_size=size, layout=plan.layout, rows=rows)
         with progress(total, label="probe: embed") as bar:
