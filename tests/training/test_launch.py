@@ -1,25 +1,36 @@
-"""Several processes that train together: equal to one, and their ends come through."""
+"""Processes that train together: equal to one, also after losses, and on another number of processes."""
 
 import os
+import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from phenoscale.errors import UserError
+from phenoscale.stages.commit import record_output
 from phenoscale.training.launch import train_in_processes
 from phenoscale.training.metrics import read_records
 from phenoscale.training.stage import run_pretrain
-from tests.support.pretraining import live_metrics, start_pretraining, tiny_config, wait_for_step
+from tests.support.pretraining import tiny_config
+from tests.support.pretraining_processes import (
+    in_workspace,
+    largest_difference,
+    only_checkpoint,
+    ranks_below,
+    start_pretraining,
+    wait_for_step,
+    weights_of,
+    with_processes,
+)
 
 pytestmark = pytest.mark.ranks
 
 NO_DROP_PATH = {"model": {"size": "tiny"}}  # it is drawn per rank
 PLAIN = {
     **NO_DROP_PATH,
-    "num_steps": 60,
+    "global_batch": 12,
+    "num_steps": 90,
     "checkpoint_every_steps": 13,
     "optimizer": {"name": "sgd", "learning_rate": 0.05},
 }
@@ -31,25 +42,11 @@ def one_rank(manifest, tmp_path_factory):
     return run_pretrain(tiny_config(manifest, tmp_path_factory.mktemp("one"), **PLAIN))
 
 
-def largest_difference(left, right):
-    """The largest difference between the weights of two trainings."""
-    found, wanted = (load_file(side.path / "encoder" / "encoder.safetensors") for side in (left, right))
-    assert found.keys() == wanted.keys()
-    return max(np.abs(found[name] - wanted[name]).max() for name in wanted)
-
-
-def workers_of(parent):
-    """Process ids of the training workers that a process has started."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (place / "cmdline").read_bytes()
-            status = (place / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if b"phenoscale.training.worker" in command and int(status[1]) == parent and status[0] != "Z":
-            found.append(int(place.name))
-    return found
+@pytest.fixture(scope="module")
+def two_ranks(manifest, tmp_path_factory):
+    """The same training by two processes, undisturbed, with three accumulations a step."""
+    place = tmp_path_factory.mktemp("two")
+    return run_pretrain(tiny_config(manifest, place, num_processes=2, micro_batch=2, **PLAIN))
 
 
 def test_two_ranks_give_the_losses_of_one_under_lion(manifest, tmp_path):
@@ -76,57 +73,61 @@ def test_two_ranks_give_the_losses_of_one_under_lion(manifest, tmp_path):
         assert np.array_equal(left["masked"], right["masked"])
 
 
-def test_two_ranks_with_accumulation_give_the_weights_of_one_under_sgd(manifest, tmp_path, one_rank):
-    two = run_pretrain(tiny_config(manifest, tmp_path, num_processes=2, micro_batch=2, **PLAIN))
-    assert two.summary["num_processes"] == 2
-    assert largest_difference(one_rank, two) < 1e-6
+def test_two_ranks_with_accumulation_give_the_weights_of_one_under_sgd(one_rank, two_ranks):
+    assert two_ranks.summary["num_processes"] == 2
+    assert one_rank.summary["num_training_crops"] == two_ranks.summary["num_training_crops"] == 12 * 90
+    assert 0 < largest_difference(one_rank, two_ranks) < 1e-6
 
 
 def test_error_of_a_worker_comes_through_as_the_user_s(manifest, tmp_path):
-    config = tiny_config(manifest, tmp_path / "workspace", num_processes=2, global_batch=9)
+    config = tiny_config(manifest, tmp_path / "workspace", num_processes=2, crop_size=64)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with pytest.raises(UserError, match="global_batch 9 does not divide into 2 processes"):
+    with pytest.raises(UserError, match="40 x 40 px holds no crop of 64 px"):
         train_in_processes(config, folder=tmp_path / "output")
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 
-def test_lost_worker_is_replaced_and_the_training_ends_as_if_nothing_had_happened(
-    manifest, tmp_path, one_rank
+def test_lost_worker_is_replaced_and_the_training_ends_with_the_bits_of_an_undisturbed_one(
+    manifest, tmp_path, two_ranks
 ):
     killed, seen = [], []
 
     def kill_one(step, metrics):
         seen.append(step)
         if step >= 20 and not killed:
-            killed.append(max(workers_of(os.getpid())))
+            killed.append(max(ranks_below(os.getpid())))
             os.kill(killed[0], signal.SIGKILL)
 
-    result = run_pretrain(tiny_config(manifest, tmp_path, num_processes=2, **PLAIN), observe=kill_one)
+    config = tiny_config(manifest, tmp_path, num_processes=2, micro_batch=2, **PLAIN)
+    result = run_pretrain(config, observe=kill_one)
     assert len(killed) == 1
-    assert seen == list(range(1, 61))
-    assert largest_difference(one_rank, result) < 1e-6
+    assert seen == list(range(1, 91))
+    assert weights_of(result) == weights_of(two_ranks)
+    assert result.digest == two_ranks.digest
 
 
-def test_sigterm_to_the_host_saves_and_ends_with_75_and_one_process_goes_on(manifest, tmp_path, one_rank):
+def test_training_of_two_goes_on_with_one_and_with_three_and_refuses_five(manifest, tmp_path, one_rank):
     workspace = tmp_path / "workspace"
-    endless = {**PLAIN, "num_steps": 2000, "checkpoint_every_steps": 10_000}
-    config = tiny_config(manifest, workspace, num_processes=2, **endless)
+    config = tiny_config(manifest, workspace, num_processes=2, **{**PLAIN, "checkpoint_every_steps": 10_000})
     with start_pretraining(config, tmp_path) as process:
-        wait_for_step(workspace, 20, process=process)
+        wait_for_step(workspace, 10, process=process)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
     assert process.returncode == 75, errors
-    saved = list(workspace.glob("pretrain/*/checkpoints/step-*"))
-    assert len(saved) == 1
-    step = int(saved[0].name.removeprefix("step-"))
-    assert step >= 20
+    place, step = only_checkpoint(workspace)
+    assert 10 <= step < 90
 
-    def stop(number, metrics):
-        assert number <= step or metrics["loss"] > 0
-        if number == step + 5:
-            raise InterruptedError
+    before = record_output(place, key="").digest
+    with pytest.raises(UserError, match="global_batch 12 does not divide into 5 processes"):
+        run_pretrain(with_processes(config, 5))
+    assert only_checkpoint(workspace) == (place, step)
+    assert record_output(place, key="").digest == before
 
-    alone = config.model_copy(update={"runtime": config.runtime.model_copy(update={"num_processes": 1})})
-    with pytest.raises(InterruptedError):
-        run_pretrain(alone, observe=stop)
-    assert [record["step"] for record in read_records(live_metrics(workspace))] == list(range(1, step + 6))
+    for number in (1, 3):
+        copy = tmp_path / f"by-{number}"
+        shutil.copytree(workspace, copy)
+        result = run_pretrain(in_workspace(with_processes(config, number), copy))
+        assert result.summary["num_processes"] == number
+        assert result.summary["num_training_crops"] == 12 * 90
+        assert len(read_records(result.path / "metrics.jsonl")) == 90
+        assert largest_difference(one_rank, result) < 1e-6

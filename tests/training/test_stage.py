@@ -1,13 +1,10 @@
 """The stage: what it writes, that it is reused, and that killed it goes on to the same result."""
 
 import json
-import os
 import signal
-import socket
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder
@@ -15,13 +12,10 @@ from phenoscale.stages import plan_stage
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.metrics import read_records
 from phenoscale.training.stage import run_pretrain
-from tests.support.pretraining import start_pretraining, tiny_config, wait_for_step
+from tests.support.pretraining import tiny_config
+from tests.support.pretraining_processes import start_pretraining, stopped, wait_for_step, weights_of
 
 LONG = {"num_steps": 150, "checkpoint_every_steps": 13, "validate_every_steps": 50}
-
-
-def weights_of(result):
-    return (result.path / "encoder" / "encoder.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +102,7 @@ def test_crop_larger_than_the_fields_is_refused(manifest, tmp_path):
 
 
 def test_unknown_size_is_refused_with_the_known_ones(manifest, tmp_path):
-    with pytest.raises(UserError, match="no model size 'huge'; choose one of tiny, small"):
+    with pytest.raises(UserError, match="no size 'huge' of model family mae; choose one of tiny, small"):
         run_pretrain(tiny_config(manifest, tmp_path, model={"size": "huge"}))
 
 
@@ -118,6 +112,8 @@ def test_training_killed_at_any_step_goes_on_to_the_same_bits(manifest, tmp_path
     config = tiny_config(manifest, tmp_path / "workspace", **LONG)
     with start_pretraining(config, tmp_path) as process:
         wait_for_step(tmp_path / "workspace", at_step, process=process)
+        with stopped([process]), pytest.raises(UserError, match=f"is being run by process {process.pid} on"):
+            run_pretrain(config)
         process.send_signal(signal.SIGKILL)
     seen = []
     result = run_pretrain(config, observe=lambda step, metrics: seen.append(step))
@@ -125,45 +121,3 @@ def test_training_killed_at_any_step_goes_on_to_the_same_bits(manifest, tmp_path
     assert weights_of(result) == weights_of(uninterrupted)
     assert result.digest == uninterrupted.digest
     assert seen == list(range(1, 151))
-
-
-@pytest.mark.ranks
-def test_sigterm_saves_the_step_and_ends_with_75_and_the_next_run_goes_on(manifest, tmp_path, uninterrupted):
-    workspace = tmp_path / "workspace"
-    config = tiny_config(manifest, workspace, **{**LONG, "checkpoint_every_steps": 1000})
-    with start_pretraining(config, tmp_path) as process:
-        wait_for_step(workspace, 20, process=process)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate()
-    assert process.returncode == 75
-    assert "run the same command again" in errors
-    saved = list(workspace.glob("pretrain/*/checkpoints/step-*"))
-    assert len(saved) == 1
-    assert int(saved[0].name.removeprefix("step-")) >= 20
-    assert weights_of(run_pretrain(config)) == weights_of(uninterrupted)
-
-
-@pytest.mark.ranks
-def test_ranks_started_by_torchrun_run_the_stage_together(manifest, tmp_path):
-    same = {"model": {"size": "tiny"}, "optimizer": {"name": "sgd"}}
-    config = tiny_config(manifest, tmp_path / "workspace", **same)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        start_pretraining(
-            config, tmp_path, environment={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
-    endings = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], endings
-    reused = run_pretrain(config)
-    assert reused.reused
-    assert reused.summary["num_processes"] == 2
-    expected = run_pretrain(tiny_config(manifest, tmp_path / "alone", **same))
-    assert not expected.reused
-    wanted = load_file(expected.path / "encoder" / "encoder.safetensors")
-    found = load_file(reused.path / "encoder" / "encoder.safetensors")
-    assert all(np.allclose(found[name], value, rtol=0, atol=1e-6) for name, value in wanted.items())

@@ -114,6 +114,7 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
     from phenoscale.cli.answers import answer_exit_code, write_answer, write_line
     from phenoscale.cli.arguments import parse_arguments
     from phenoscale.config import load_config
+    from phenoscale.distributed import rank
     from phenoscale.logs import configure_logging
     from phenoscale.recipes import find_recipe
 
@@ -132,7 +133,8 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
     # what libraries print on the way must not come between a program and its answer
     with contextlib.redirect_stdout(sys.stderr) if arguments.is_json else contextlib.nullcontext():
         value = find(EXECUTE)(name, config) if verb.is_stage else find(verb.function)(config)
-    write_answer(value, is_json=arguments.is_json)
+    if rank() == 0:  # all ranks of torchrun's have the same answer
+        write_answer(value, is_json=arguments.is_json)
     return answer_exit_code(value)
 
 

@@ -30,6 +30,7 @@ from phenoscale.storage import write_atomic
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.outcome import OUTCOME_FILE, error_of, read_outcome
 from phenoscale.training.preemption import preempted_error
+from phenoscale.training.settings import plan_batch
 
 WORKER_MODULE = "phenoscale.training.worker"
 MAX_RESTARTS = 2
@@ -40,9 +41,11 @@ def train_in_processes(config: PretrainConfig, *, folder: Path) -> None:
     """Train with `config.runtime.num_processes` workers; returns when all have finished.
 
     Raises:
-        UserError: a worker found something wrong with the input.
+        UserError: the batch does not divide, or a worker found something wrong with the input.
         RetryError: SIGTERM came (the workers saved), the disk is full, or workers were lost again and again.
     """
+    # said before any process is started, where it can be
+    plan_batch(config.global_batch, micro_batch=config.micro_batch, num_ranks=config.runtime.num_processes)
     place = folder / "logs" / "workers"
     shutil.rmtree(place, ignore_errors=True)
     job = {
