@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from phenoscale.errors import UserError
+from phenoscale.models.ca_mae import SIZES as CA_MAE_SIZES
+from phenoscale.models.ca_mae import ChannelAgnosticMae, ChannelAgnosticMaeConfig
 from phenoscale.models.mae import SIZES as MAE_SIZES
 from phenoscale.models.mae import MaskedAutoencoder, MaskedAutoencoderConfig
+from phenoscale.models.mu_net import SIZES as MU_NET_SIZES
+from phenoscale.models.mu_net import MuNet, MuNetConfig
 from phenoscale.models.objectives import TrainingModel
+from phenoscale.models.wsl import SIZES as WSL_SIZES
+from phenoscale.models.wsl import WeaklySupervisedConfig, WeaklySupervisedModel
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,9 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "mae": Family(MaskedAutoencoderConfig, MaskedAutoencoder, MAE_SIZES),
+    "ca_mae": Family(ChannelAgnosticMaeConfig, ChannelAgnosticMae, CA_MAE_SIZES),
+    "mu_net": Family(MuNetConfig, MuNet, MU_NET_SIZES),
+    "wsl": Family(WeaklySupervisedConfig, WeaklySupervisedModel, WSL_SIZES),
 }
 
 
