@@ -91,14 +91,48 @@ def test_loss_is_computed_in_float32_under_autocast():
     assert loss.item() == mae_loss(exact, alpha=0.5).item()
 
 
-def tokens_touched_by_an_edit(token, *, mode):
-    """Tokens near an edited one whose own loss changes, patch 8, 256 px, six channels: science.md 11.2."""
-    prediction = random_prediction(batch=1, grid=32, patch_size=8, channels=6)
+def channel_tokens(*, patch_size, grid, channels=6, batch=1):
+    """A prediction of a channel-agnostic model: every token is a patch of one channel."""
+    flat = random_prediction(batch=batch * channels, grid=grid, patch_size=patch_size, channels=1)
+    joined = (values.reshape(batch, channels * grid**2, -1) for values in flat[:2])
+    return MaskedPrediction(*joined, flat.mask_BL.reshape(batch, -1), patch_size, grid)
+
+
+@pytest.mark.parametrize("patch_size", [8, 16])
+def test_fourier_loss_of_single_channel_patches_equals_a_loop_over_them(patch_size):
+    prediction = channel_tokens(patch_size=patch_size, grid=3, channels=2, batch=2)
+    assert masked_fourier(prediction).item() == pytest.approx(slow_terms(prediction)[1], rel=1e-5)
+
+
+def test_legacy_fourier_loss_is_the_paper_s_for_channel_tokens_of_16_px_in_256_px_crops():
+    prediction = channel_tokens(patch_size=16, grid=16, batch=2)
+    found, expected = masked_fourier(prediction, mode="legacy"), masked_fourier(prediction)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    # not for the patches of all channels, nor for channel tokens of crops of another size
+    for other in (
+        random_prediction(batch=1, grid=16, patch_size=16, channels=6),
+        channel_tokens(patch_size=16, grid=8),
+    ):
+        assert masked_fourier(other, mode="legacy").item() != pytest.approx(
+            masked_fourier(other).item(), rel=1e-3
+        )
+
+
+def test_one_row_of_all_channel_tokens_has_the_fourier_loss_of_the_minibatch_they_come_from():
+    apart = channel_tokens(patch_size=8, grid=4, channels=3, batch=4)
+    joined = MaskedPrediction(*(values.flatten(0, 1)[None] for values in apart[:3]), *apart[3:])
+    for mode in ("per_patch", "legacy"):
+        found, expected = masked_fourier(joined, mode=mode), masked_fourier(apart, mode=mode)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def tokens_touched_by_an_edit(prediction, token, *, mode):
+    """Tokens near an edited one whose own loss changes."""
     edited = prediction.prediction_BLP.clone()
     edited[0, token] += 1.0
     touched = []
-    for index in range(max(token - 8, 0), token + 9):
-        mask = torch.zeros(1, 1024)
+    for index in range(max(token - 20, 0), token + 21):
+        mask = torch.zeros_like(prediction.mask_BL)
         mask[0, index] = 1
         before = masked_fourier(prediction._replace(mask_BL=mask), mode=mode)
         after = masked_fourier(prediction._replace(mask_BL=mask, prediction_BLP=edited), mode=mode)
@@ -107,12 +141,21 @@ def tokens_touched_by_an_edit(token, *, mode):
     return touched
 
 
-def test_legacy_fourier_loss_mixes_six_tokens_and_the_paper_s_only_one():
-    assert tokens_touched_by_an_edit(10, mode="legacy") == [8, 9, 10, 11, 12, 13]
-    assert tokens_touched_by_an_edit(10, mode="per_patch") == [10]
+def test_legacy_fourier_loss_mixes_6_tokens_of_all_channels_or_16_of_single_ones_and_the_paper_s_none():
+    """Patches of 8 px in 256 px crops of six channels: science.md 11.2."""
+    together = random_prediction(batch=1, grid=32, patch_size=8, channels=6)
+    alone = channel_tokens(patch_size=8, grid=32)
+    assert tokens_touched_by_an_edit(together, 10, mode="legacy") == [8, 9, 10, 11, 12, 13]
+    assert tokens_touched_by_an_edit(alone, 20, mode="legacy") == list(range(16, 32))
+    for prediction in (together, alone):
+        assert tokens_touched_by_an_edit(prediction, 30, mode="per_patch") == [30]
 
 
-def test_legacy_magnitudes_are_about_four_times_larger_at_patch_8():
-    prediction = random_prediction(batch=1, grid=32, patch_size=8, channels=6)
+@pytest.mark.parametrize("kind", ["all channels", "single channels"])
+def test_legacy_magnitudes_are_about_four_times_larger_at_patch_8(kind):
+    if kind == "all channels":
+        prediction = random_prediction(batch=1, grid=32, patch_size=8, channels=6)
+    else:
+        prediction = channel_tokens(patch_size=8, grid=32)
     ratio = masked_fourier(prediction, mode="legacy") / masked_fourier(prediction)
     assert ratio.item() == pytest.approx(5.34 / 1.36, rel=0.05)

@@ -6,8 +6,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer as TimmTransformer
 
 from phenoscale.errors import UserError
-from phenoscale.models.families import model_config
-from phenoscale.models.mae import Decoder
+from phenoscale.models.families import FAMILIES, model_config
+from phenoscale.models.mae import Decoder, MaskedAutoencoder
 from phenoscale.models.vit import (
     VisionTransformer,
     VisionTransformerConfig,
@@ -18,7 +18,7 @@ from phenoscale.models.vit import (
 )
 from tests.support.encoders import raw_crops
 
-# science.md 1.1, counted parameters of encoders for six channels, in millions
+# science.md 1.1, counted parameters of encoders for six channels, in millions; without fixed positions
 PUBLISHED_PARAMETERS = {"S/16": 21.9, "B/16": 86.2, "B/8": 85.3, "L/16": 303.8, "L/8": 302.6, "G/8": 1841.7}
 
 
@@ -37,7 +37,24 @@ def test_named_sizes_have_the_published_number_of_parameters(size, millions):
     with torch.device("meta"):
         encoder, decoder = VisionTransformer(config.encoder), Decoder(config)
     assert round(num_parameters(encoder) / 1e6, 1) == millions
-    assert 25.6 <= num_parameters(decoder) / 1e6 <= 26.6
+    assert 25.6 <= round(num_parameters(decoder) / 1e6, 1) <= 26.5
+
+
+@pytest.mark.parametrize(("size", "millions", "digits"), [("L/8", 328.6, 1), ("G/8", 1868, 0)])
+def test_encoder_and_decoder_together_have_the_published_number_of_parameters(size, millions, digits):
+    with torch.device("meta"):
+        model = MaskedAutoencoder(model_config("mae", size=size, num_channels=6))
+    assert round(num_parameters(model) / 1e6, digits) == millions
+
+
+@pytest.mark.parametrize(("letter", "rate"), [("S", 0.1), ("B", 0.1), ("L", 0.3), ("G", 0.6)])
+def test_published_sizes_have_the_published_stochastic_depth_and_block(letter, rate):
+    sizes = [size for size in FAMILIES["mae"].sizes if size.startswith(f"{letter}/")]
+    assert sizes
+    for size in sizes:
+        config = model_config("mae", size=size, num_channels=6)
+        block = (config.block, config.qk_norm, config.layer_scale_init, config.drop_path_rate)
+        assert block == ("parallel", True, 1e-4, rate)
 
 
 def test_standard_blocks_compute_what_timm_computes():
@@ -63,6 +80,12 @@ def test_standard_blocks_compute_what_timm_computes():
         expected = timm_vit.eval().forward_features(crops)
         found = vit.eval()(patchify(crops, patch_size=8))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_unpatchify_also_takes_patches_of_single_channels():
+    crops = raw_crops(2)
+    alone = torch.cat([patchify(crops[:, [channel]], patch_size=8) for channel in range(3)], dim=1)
+    assert torch.equal(unpatchify(alone, num_channels=3, patch_size=8), crops)
 
 
 def test_a_patch_reshapes_to_its_channels_and_pixels():
@@ -115,6 +138,7 @@ def test_drop_path_rises_linearly_over_the_blocks():
         ({"patch_size": 7}, "patches must tile the crop"),
         ({"embedding_dim": 22}, "multiple of 4"),
         ({"num_heads": 5}, "number of heads"),
+        ({"legacy_bias_order": True}, "a matter of parallel blocks, and these are standard"),
     ],
 )
 def test_dimensions_that_do_not_fit_are_a_user_error(changes, words):
