@@ -45,4 +45,4 @@ def test_baseline_is_saved_and_loaded_through_the_same_door(tmp_path):
     crops = raw_crops(2)
     assert loaded.config == statistics().config
     assert torch.equal(loaded.embed(crops), statistics().embed(crops))
-    assert "None: this is the baseline without weights." in (tmp_path / "card.md").read_text()
+    assert "None: this is a baseline without weights." in (tmp_path / "card.md").read_text()

@@ -61,7 +61,8 @@ class RandomVectors(nn.Module):
         stream = hashlib.shake_256(f"{self.config.seed} ".encode() + digest)
         words = np.frombuffer(stream.digest(_WORD.itemsize * self.config.embedding_dim), dtype=_WORD)
         uniform = (words.astype(np.float64) + 0.5) / 2**32  # never 0 or 1
-        return torch.special.ndtri(torch.from_numpy(uniform)).float()
+        normal: Tensor = torch.special.ndtri(torch.from_numpy(uniform))
+        return normal.float()
 
 
 def random_vectors_config(

@@ -65,6 +65,8 @@ def _check_fields(config: ImportConfig) -> None:
         )
     if config.source == "untrained":
         require(config, "like", verb="import")
+    if config.source == "timm":
+        _preset(config)
     if config.source in ("timm", "openphenom"):
         _check_weights_given(config)
     if config.source != "untrained" and not config.like and not config.channels:
@@ -90,7 +92,7 @@ def _check_weights_given(config: ImportConfig) -> None:
 def _preset(config: ImportConfig) -> TimmPreset:
     if bool(config.preset) == bool(config.timm_model):
         raise UserError(
-            f"import --source timm needs one of --timm-model and --preset, got {config.timm_model!r} and "
+            f"import --source timm needs one of --timm_model and --preset, got {config.timm_model!r} and "
             f"{config.preset!r}; the presets are {', '.join(TIMM_PRESETS)}"
         )
     if config.timm_model:

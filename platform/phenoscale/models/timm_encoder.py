@@ -31,7 +31,7 @@ class TimmEncoder(BlockReader):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
-        self.backbone = build_backbone(config)
+        self.backbone: nn.Module = build_backbone(config)
 
     @property
     def weights(self) -> nn.Module:
@@ -54,7 +54,8 @@ class TimmEncoder(BlockReader):
 
     def _pooled(self, crops_BCHW: Tensor, *, first: int, last: int) -> list[Tensor]:
         tokens_of_class = self.config.pooling == "class_token"
-        blocks: list[Any] = self.backbone.forward_intermediates(
+        backbone: Any = self.backbone
+        blocks: list[Any] = backbone.forward_intermediates(
             _resized(crops_BCHW, size=self.config.input_size),
             indices=list(range(first, last + 1)),
             norm=self.config.apply_final_norm,
@@ -74,10 +75,10 @@ def _resized(crops_BCHW: Tensor, *, size: int | None) -> Tensor:
     return nn.functional.interpolate(crops_BCHW, size=(size, size), mode="bicubic", antialias=True)
 
 
-def build_backbone(config: EncoderConfig, **placement: Any) -> Any:
+def build_backbone(config: EncoderConfig) -> nn.Module:
     """The timm model that a config describes, without classifier and without released weights."""
     assert config.timm_model is not None, "a timm encoder names its model"
-    return timm.create_model(config.timm_model, pretrained=False, **_arguments(config), **placement)
+    return timm.create_model(config.timm_model, pretrained=False, **_arguments(config))
 
 
 def _arguments(config: EncoderConfig) -> dict[str, Any]:
@@ -185,7 +186,7 @@ def import_timm(config: EncoderConfig, tensors: Mapping[str, Tensor], *, source:
         UserError: the file belongs to another model; names the tensors that differ, with their shapes.
     """
     name = config.timm_model or ""
-    as_released = timm.create_model(name, pretrained=False, num_classes=0, device="meta")
+    as_released: Any = timm.create_model(name, pretrained=False, num_classes=0, device="meta")
     kept = _without_classifier(tensors, facts=as_released.pretrained_cfg, source=source)
     try:
         # strict: with as many classes as the file has now, none, timm refuses any name or shape that differs

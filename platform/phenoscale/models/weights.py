@@ -72,9 +72,10 @@ def read_released_weights(file: Path) -> dict[str, Tensor]:
 
 def _load_without_code(file: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        # opened here: torch would choose a reader by the name of a path
+        with file.open("rb") as opened, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # read, or refused below
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = _UNSAFE.search(str(error))
         raise UserError(
