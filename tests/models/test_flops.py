@@ -41,6 +41,20 @@ def test_table_of_encoders_is_reproduced_as_printed(size):
     assert as_printed(vit_flops(config.encoder, num_visible=config.num_kept), like=visible) == visible
 
 
+def test_channel_agnostic_encoder_of_six_channels_is_reproduced_as_printed():
+    config = model_config("ca_mae", size="S/16", num_channels=6)
+    assert as_printed(vit_flops(config.encoder, num_visible=config.num_tokens), like=108.8) == 108.8
+    assert as_printed(vit_flops(config.encoder, num_visible=config.num_kept), like=19.1) == 19.1
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "kept"),
+    [("mae", "B/16", 64), ("mae", "L/8", 256), ("ca_mae", "S/16", 384), ("ca_mae", "L/16", 230)],
+)
+def test_the_mask_keeps_as_many_tokens_as_published(family, size, kept):
+    assert model_config(family, size=size, num_channels=6).num_kept == kept
+
+
 def test_trimming_the_largest_encoder_to_38_blocks_saves_a_fifth_as_printed():
     whole = model_config("mae", size="G/8", num_channels=6).encoder
     trimmed = vit_flops(replace(whole, num_blocks=38))

@@ -42,9 +42,10 @@ def saved_by_autograd(settings):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01])
 @pytest.mark.parametrize("size", ["tiny", "small", "S/16"])
-def test_closed_form_of_activations_is_what_autograd_keeps_on_a_cpu(size, alpha):
-    settings = settings_of(size, loss=LossSettings(alpha=alpha))
-    assert crop_memory(settings).saved == pytest.approx(saved_by_autograd(settings), rel=0.05)
+@pytest.mark.parametrize("family", ["mae", "ca_mae"])
+def test_closed_form_of_activations_is_what_autograd_keeps_on_a_cpu(family, size, alpha):
+    settings = settings_of(size, family=family, loss=LossSettings(alpha=alpha))
+    assert crop_memory(settings).saved == pytest.approx(saved_by_autograd(settings), rel=0.1)
 
 
 def saved_on_a_gpu_in_bf16(settings):

@@ -60,10 +60,14 @@ VERBS: Final[dict[str, Verb]] = {
         examples=("pretrain --manifest work/curate/KEY", "pretrain --manifest work/curate/KEY --dry-run"),
     ),
     "import": _stage(
-        "make an encoder without training: untrained weights, pixel statistics",
+        "make an encoder without training: released weights from a file, or a baseline",
         config="phenoscale.models.config:ImportConfig",
         function="phenoscale.models.stage:run_import",
-        examples=("import --source pixel_statistics --like work/pretrain/KEY/encoder",),
+        examples=(
+            "import --source openphenom --weights model.safetensors --channels DNA,ER,RNA,AGP,Mito",
+            "import --source timm --preset mae_l16_in1k --weights mae.safetensors --channels DNA,ER,RNA",
+            "import --source pixel_statistics --like work/pretrain/KEY/encoder",
+        ),
     ),
     "probe": _stage(
         "measure every block of an encoder with linear probes, and keep the best block",
@@ -164,6 +168,16 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.operations.plan:plan_pipeline",
         plan="phenoscale.operations.plan:plan_pipeline",
         examples=("plan families --config families_demo",),
+    ),
+    "plan pretrain": Verb(
+        "say what a training takes on GPUs of a kind: memory, FLOPs, GPU-hours, cost",
+        config="phenoscale.operations.config:PlanPretrainConfig",
+        function="phenoscale.operations.pretrain_plan:plan_pretrain",
+        plan="phenoscale.operations.pretrain_plan:plan_pretrain",
+        examples=(
+            "plan pretrain --model.size L/8 --global-batch 16384 --num-crops 3.5e9 --gpus 128",
+            "plan pretrain --manifest work/curate/KEY --calibration train.json --price-per-gpu-hour 2.5",
+        ),
     ),
     "compile": Verb(
         "compile the pipelines to YAML, from a checkout",

@@ -9,15 +9,17 @@ Letters: L tokens of a crop with the class token, K kept patches, D dimensions, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
 
+from phenoscale.models.ca_mae import CROSS_HEADS, ChannelAgnosticMaeConfig
 from phenoscale.models.flops import meta_model, run_on_meta
+from phenoscale.models.losses import LossSettings
 from phenoscale.models.mae import MaskedAutoencoderConfig
 from phenoscale.schema.encoders import Precision
-from phenoscale.training.settings import LossSettings, OptimizerSettings, Recompute, TrainingSettings
+from phenoscale.training.settings import OptimizerSettings, Recompute, TrainingSettings
 
 FLOAT: Final = 4
 INDEX: Final = 8
@@ -130,7 +132,7 @@ def crop_memory(settings: TrainingSettings) -> CropMemory:
     low = bytes_per_value(settings.precision)
     values = config.num_channels * config.crop_size**2
     held = 2 * FLOAT * values + low * values  # crops, target, prediction
-    if not isinstance(config, MaskedAutoencoderConfig):
+    if not has_closed_form(config):
         return CropMemory(saved=counted_bytes(config) * low // FLOAT, working=held)
     stacks = stacks_of(config)
     saved = sum(stack.num_blocks * kept_by_block(stack, settings=settings) for stack in stacks)
@@ -141,8 +143,13 @@ def crop_memory(settings: TrainingSettings) -> CropMemory:
     )
 
 
+def has_closed_form(model_config: Any) -> bool:
+    """Whether a model is a masked transformer, whose memory is known by formula for every recomputation."""
+    return isinstance(model_config, MaskedAutoencoderConfig)
+
+
 def stacks_of(config: MaskedAutoencoderConfig) -> tuple[StackShape, StackShape]:
-    """The encoder over the kept tokens, and the decoder over all."""
+    """The encoder over the kept tokens, and the decoder over all: one per channel if channel-agnostic."""
     encoder = StackShape(
         num_blocks=config.num_blocks,
         num_tokens=1 + config.num_kept,
@@ -153,9 +160,10 @@ def stacks_of(config: MaskedAutoencoderConfig) -> tuple[StackShape, StackShape]:
         has_qk_norm=config.qk_norm,
         has_layer_scale=config.layer_scale_init is not None,
     )
+    decoders = config.num_channels if isinstance(config, ChannelAgnosticMaeConfig) else 1
     decoder = StackShape(
-        num_blocks=config.decoder_blocks,
-        num_tokens=1 + config.num_tokens,
+        num_blocks=decoders * config.decoder_blocks,
+        num_tokens=1 + config.num_tokens // decoders,
         dim=config.decoder_dim,
         hidden=4 * config.decoder_dim,
         num_heads=config.decoder_heads,
@@ -194,6 +202,9 @@ def _around_blocks(config: MaskedAutoencoderConfig, *, low: int) -> int:
     K, L = config.num_kept, config.num_tokens
     encoder = low * K * config.encoder.patch_dim + (FLOAT + low) * (1 + K) * config.embedding_dim
     decoder = (FLOAT + low) * (1 + L) * config.decoder_dim
+    if isinstance(config, ChannelAgnosticMaeConfig):  # the channels are mixed by what is nearly a block
+        mixer = replace(stacks_of(config)[1], num_tokens=1 + L, num_heads=CROSS_HEADS)
+        decoder = _all_of_block(mixer, low=low)
     return encoder + decoder + INDEX * (K + L)
 
 
@@ -248,7 +259,7 @@ class FusedAttention(torch.overrides.TorchFunctionMode):
 
 
 def _key(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def bytes_per_value(precision: Precision) -> int:
