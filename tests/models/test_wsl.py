@@ -125,6 +125,15 @@ def test_a_few_steps_teach_where_a_crop_is_bright(changes):
     assert statistics.mean(term["accuracy"] for term in terms[-10:]) > 0.85
 
 
+@pytest.mark.parametrize("changes", BACKBONES.values(), ids=BACKBONES.keys())
+def test_forward_pass_compiles_into_one_graph_with_the_same_result(changes):
+    model = small_model(**changes).eval()
+    crops, labels = crops_with_a_bright_quadrant(6)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        assert torch.equal(compiled(crops, labels).logits_BK, model(crops, labels).logits_BK)
+
+
 def test_running_averages_are_saved_and_loaded_with_the_weights(tmp_path):
     model = small_model(size="dense-tiny")
     train(model, steps=3)

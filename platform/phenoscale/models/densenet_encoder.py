@@ -1,8 +1,7 @@
 """DenseNet with a two-layer neck, whose output is the embedding; AdaBN with ghost batch norm. science.md 1.8.
 
 Without `ghost_batch` its batch norms keep running averages: at inference every crop is embedded on its own.
-With it, an embedding depends on the crops of its group (`ghost_norm`), and is reproducible where minibatches
-are made of one plate's crops, in a fixed order, a whole number of groups long.
+With it, an embedding depends on the crops of its group, see `ghost_norm`.
 
 Shapes: B minibatch, C channels, H W pixels, D embedding.
 """

@@ -2,9 +2,9 @@
 
 With minibatches of one plate this is AdaBN (Li et al. 2016, arXiv:1603.04779; Sypetkowski et al. 2023): the
 statistics of a plate replace those of the training set, so that what a plate shifts and scales is taken out.
-The price is that a crop's values depend on its group. They are reproducible when the groups are: take the
-crops of one plate in a fixed order, in minibatches of a whole number of groups, and merge what is left at the
-end of the plate into its last minibatch. Then groups do not depend on the size of the minibatches.
+The price is that a crop's values depend on its group. They are reproducible when the groups are: the crops of
+one plate in a fixed order, in minibatches of whole groups, the last group completed. So do
+`loading.iterate.iterate_groups`, for embedding, and the loader's `same_plate`, for training.
 
 Shapes: B minibatch, C channels, H W pixels, G groups, S crops of one group.
 """

@@ -197,7 +197,8 @@ class WeaklySupervisedModel(TrainingModel):
     def embed(self, crops_BCHW: Tensor) -> Tensor:
         """Embeddings of self-standardized crops: [B, D]."""
         if isinstance(self.encoder, VisionTransformer):
-            tokens_BLD = self.encoder(patchify(crops_BCHW, patch_size=self.encoder.config.patch_size))
+            patches_BLP = patchify(crops_BCHW, patch_size=self.encoder.config.patch_size)
+            tokens_BLD: Tensor = self.encoder(patches_BLP)
             return tokens_BLD[:, 0]
         embedded_BD: Tensor = self.encoder(crops_BCHW)
         return embedded_BD

@@ -46,7 +46,7 @@ class EncoderConfig:
         trimmed_from: number of blocks before later ones were dropped; None if never trimmed.
         legacy_bias_order: run the parallel block as the released weights need it (science.md 11.1).
         max_channels: the most channels that a channel-agnostic encoder reads.
-        timm_model: name of the backbone in timm.
+        timm_model: name of the backbone in timm; of a DenseNet, in `densenet_encoder.DENSE_SIZES`.
         input_size: crops are resized to this before the backbone, in pixels; None leaves them as they are.
         widths: channels of each stage of a MU-Net's encoder.
         neck_dim: length of the output of a convolutional network's neck, which is its embedding.
