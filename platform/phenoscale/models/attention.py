@@ -5,6 +5,7 @@ Shapes: B minibatch, L query tokens, M context tokens, D dimensions, N heads, K 
 
 from typing import Any
 
+import torch
 from timm.layers.attention import Attention
 from torch import Tensor, nn
 
@@ -24,7 +25,8 @@ def attend(queries_BLNK: Tensor, *, keys_BMNK: Tensor, values_BMNK: Tensor) -> T
         attended_BNLK = weights_BNLM.to(v.dtype) @ v
     else:
         attended_BNLK = nn.functional.scaled_dot_product_attention(q, k, v)
-    return attended_BNLK.transpose(1, 2).flatten(2)
+    attended: Tensor = attended_BNLK.transpose(1, 2).flatten(2)
+    return attended
 
 
 class TokenAttention(Attention):
@@ -34,7 +36,7 @@ class TokenAttention(Attention):
         """Attend over all tokens: [B, L, D] -> [B, L, D]; a mask is refused."""
         unwanted = [item for item in (*masks, *options.values()) if item is not None and item is not False]
         assert not unwanted, "the tokens of an image are neither masked nor ordered"
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(2)
+        q, k, v = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim)).unbind(2)
         attended = attend(self.q_norm(q), keys_BMNK=self.k_norm(k), values_BMNK=v)
         projected: Tensor = self.proj(attended)
         return projected

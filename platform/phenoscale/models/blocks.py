@@ -7,7 +7,8 @@ N heads, K dimensions of a head, H hidden units of the MLP.
 from typing import Any
 
 import torch
-from timm.layers import DropPath, LayerScale
+from timm.layers.drop import DropPath
+from timm.layers.layer_scale import LayerScale
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -56,7 +57,7 @@ class ParallelBlock(nn.Module):
         assert dim % num_heads == 0, f"{num_heads} heads do not divide {dim} dimensions"
         hidden_dim = round(mlp_ratio * dim)
         self.heads_shape = (3, num_heads, dim // num_heads)
-        self.split_sizes = (hidden_dim, 3 * dim)
+        self.split_sizes = [hidden_dim, 3 * dim]
         self.bias_padding = (3 * dim, 0) if legacy_bias_order else (0, 3 * dim)
         self.in_norm = TokenNorm(dim)
         self.in_proj = nn.Linear(dim, hidden_dim + 3 * dim, bias=False)
@@ -73,8 +74,8 @@ class ParallelBlock(nn.Module):
         # The padded bias rides on the matrix product: no pass of its own over the hidden units.
         bias = nn.functional.pad(self.mlp_bias, self.bias_padding)
         inner = nn.functional.linear(self.in_norm(tokens_BLD), self.in_proj.weight, bias)
-        hidden_BLH, qkv = inner.split(self.split_sizes, dim=-1)
-        q, k, v = qkv.unflatten(-1, self.heads_shape).unbind(2)  # views of [B, L, N, K]
+        hidden_BLH, qkv = torch.split(inner, self.split_sizes, dim=-1)
+        q, k, v = torch.unflatten(qkv, -1, self.heads_shape).unbind(2)  # views of [B, L, N, K]
         attended_BLD = attend(self.q_norm(q), keys_BMNK=self.k_norm(k), values_BMNK=v)
         both_BLD = self.attn_out_proj(attended_BLD) + self.mlp_out_proj(nn.functional.gelu(hidden_BLH))
         updated: Tensor = tokens_BLD + self.drop_path(self.ls(both_BLD))

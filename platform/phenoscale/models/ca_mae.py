@@ -7,10 +7,11 @@ of a patch, D dimensions of the decoder.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import Mlp
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
@@ -95,8 +96,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, tokens_BLD: Tensor, context_BMD: Tensor) -> Tensor:
         """What the context says to each token: [B, L, D]."""
-        queries = self.q(tokens_BLD).unflatten(-1, (self.num_heads, -1))
-        keys, values = self.kv(context_BMD).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
+        queries = torch.unflatten(self.q(tokens_BLD), -1, (self.num_heads, -1))
+        keys, values = torch.unflatten(self.kv(context_BMD), -1, (2, self.num_heads, -1)).unbind(2)
         said: Tensor = self.proj(attend(queries, keys_BMNK=keys, values_BMNK=values))
         return said
 
@@ -157,7 +158,9 @@ class ChannelDecoders(nn.Module):
             self.channel_tokens = nn.Parameter(torch.zeros(config.num_channels, dim))
             self.mixer = ChannelMixer(dim)
             self.stacks = nn.ModuleList(
-                nn.ModuleList(StandardBlock(dim, config.decoder_heads) for _ in range(config.decoder_blocks))
+                nn.Sequential(
+                    *(StandardBlock(dim, config.decoder_heads) for _ in range(config.decoder_blocks))
+                )
                 for _ in range(config.num_channels)
             )
             self.head = nn.Linear(dim, config.encoder.patch_dim)
@@ -179,12 +182,11 @@ class ChannelDecoders(nn.Module):
             # What no crop has reads zeros instead, and nothing of what comes out reaches the loss: the
             # gradient of these weights is zero and not absent, as ranks need whose crops differ.
             tokens_BND = torch.cat(pieces) if pieces else torch.zeros_like(mixed_BCND[0][:1, 0])
-            for block in stack:
-                tokens_BND = block(tokens_BND)
+            tokens_BND = stack(tokens_BND)
             if not pieces:
                 idle.append(tokens_BND[:0].sum())
                 continue
-            for index, piece in zip(owners, tokens_BND.split([*map(len, pieces)]), strict=True):
+            for index, piece in zip(owners, torch.split(tokens_BND, [*map(len, pieces)]), strict=True):
                 restored[index].append(piece)
         predictions = [self.head(torch.stack(pieces, dim=1)).flatten(1, 2) for pieces in restored]
         if idle:
@@ -199,7 +201,7 @@ class ChannelDecoders(nn.Module):
         channels = list(group.channels)
         marks_CND = self.positions[1:] + self.channel_tokens[channels][:, None]
         marked = tokens + torch.cat([self.positions[:1], marks_CND.flatten(0, 1)])
-        mixed_BCND: Tensor = self.mixer(marked).unflatten(1, (len(channels), -1))
+        mixed_BCND: Tensor = torch.unflatten(self.mixer(marked), 1, (len(channels), -1))
         return mixed_BCND
 
 
@@ -224,8 +226,8 @@ class ChannelAgnosticMae(TrainingModel):
 
     def blocks(self) -> list[nn.Module]:
         """The blocks of the encoder, what mixes the channels, then the blocks of each channel."""
-        stacks: list[nn.Module] = [block for stack in self.decoder.stacks for block in stack]
-        return [*self.encoder.blocks, self.decoder.mixer, *stacks]
+        stacks = (list(stack.children()) for stack in self.decoder.stacks)
+        return [*self.encoder.blocks, self.decoder.mixer, *chain.from_iterable(stacks)]
 
     @property
     def encoder_weights(self) -> ChannelAgnosticTransformer:
@@ -282,7 +284,7 @@ def group_by_channels(crops_BCHW: Tensor, *, noise_BL: Tensor, present_BC: Tenso
         channels = tuple(channel for channel, is_there in enumerate(present) if is_there)
         assert channels, f"crop {row} of the minibatch has no channel"
         rows_of.setdefault(channels, []).append(row)
-    noise_BCN = noise_BL.unflatten(1, (present_BC.shape[1], -1))
+    noise_BCN = torch.unflatten(noise_BL, 1, (present_BC.shape[1], -1))
     return [
         ChannelGroup(
             crops_BCHW[rows][:, list(channels)], noise_BCN[rows][:, list(channels)].flatten(1), channels

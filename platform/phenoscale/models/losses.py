@@ -97,7 +97,7 @@ def _patch_distance(prediction: MaskedPrediction) -> Tensor:
     p = prediction.patch_size
 
     def magnitudes(patches_BLP: Tensor) -> Tensor:
-        return torch.fft.rfft2(patches_BLP.float().unflatten(2, (-1, p, p))).abs()
+        return torch.abs(torch.fft.rfft2(torch.unflatten(patches_BLP.float(), 2, (-1, p, p))))
 
     predicted, target = magnitudes(prediction.prediction_BLP), magnitudes(prediction.target_BLP)
     distance_BLC = (predicted - target).abs() @ _column_counts(p, like=predicted)
@@ -118,8 +118,10 @@ def _legacy_distance(prediction: MaskedPrediction) -> Tensor:
     side = prediction.grid_size or round(L**0.5)
 
     def magnitudes(patches_BLP: Tensor) -> Tensor:
-        released_order = patches_BLP.float().unflatten(2, (-1, prediction.patch_size**2)).transpose(2, 3)
-        return torch.fft.fft2(released_order.reshape(B, -1, side, side)).abs()
+        released_order = torch.unflatten(patches_BLP.float(), 2, (-1, prediction.patch_size**2)).transpose(
+            2, 3
+        )
+        return torch.abs(torch.fft.fft2(released_order.reshape(B, -1, side, side)))
 
     distance = magnitudes(prediction.prediction_BLP) - magnitudes(prediction.target_BLP)
     return distance.abs().reshape(B, L, P).mean(dim=2)

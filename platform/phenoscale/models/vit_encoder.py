@@ -49,7 +49,7 @@ def pool_tokens(tokens_BLD: Tensor, *, pooling: str, num_channels: int) -> Tenso
         return tokens_BLD[:, 0].float()
     patches_BLD = tokens_BLD[:, 1:].float()
     if pooling == "channel_means":
-        return patches_BLD.unflatten(1, (num_channels, -1)).mean(dim=2).flatten(1)
+        return torch.unflatten(patches_BLD, 1, (num_channels, -1)).mean(dim=2).flatten(1)
     assert pooling == "mean_patch_tokens", f"tokens are not pooled by {pooling}"
     return patches_BLD.mean(dim=1)
 
