@@ -1,5 +1,6 @@
 """Small encoders that fit the small screens, on disk."""
 
+from phenoscale.models.densenet_encoder import densenet_encoder_config
 from phenoscale.models.encoder import save_encoder, untrained_encoder
 from phenoscale.models.pixel_statistics import pixel_statistics_config
 from phenoscale.schema.encoders import EncoderConfig
@@ -30,4 +31,23 @@ def save_tiny_encoder(folder, **changes):
 def save_pixel_statistics(folder, *, channels=CHANNELS[:3], crop_size=16):
     """Write the pixel-statistics baseline into `folder` and return its path."""
     config = pixel_statistics_config(tuple(channels), crop_size=crop_size, intensity_scale=INTENSITY_SCALE)
+    return save_encoder(folder, untrained_encoder(config))
+
+
+def save_channel_agnostic(folder, **changes):
+    """Write an untrained transformer that reads up to six channels into `folder` and return its path."""
+    settings = {"architecture": "channel_agnostic_vit", "channels": ("DNA",), "max_channels": 6, **changes}
+    return save_tiny_encoder(folder, **settings)
+
+
+def save_adabn(folder, *, channels=CHANNELS[:3], ghost_batch=4):
+    """Write an untrained DenseNet with batch-norm statistics of the plate into `folder`; return its path."""
+    config = densenet_encoder_config(
+        "dense-tiny",
+        crop_size=32,
+        neck_dim=8,
+        ghost_batch=ghost_batch,
+        channels=tuple(channels),
+        intensity_scale=INTENSITY_SCALE,
+    )
     return save_encoder(folder, untrained_encoder(config))

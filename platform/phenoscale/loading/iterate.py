@@ -73,11 +73,11 @@ def iterate_groups(
 ) -> Iterator[CropBatch]:
     """The same crops in groups of `group_size` that each hold crops of different fields of one plate.
 
-    A plate's fields come in the order of a hash of their ids, so neither wells nor what lies side by side
-    share groups. So many fields at a time make groups: the first crops of all of them, then the second crops,
-    and so on. The plate's last fields are completed by its first ones. So the groups of a plate depend on
-    which of its fields are asked for, and on nothing else. A batch is of one plate and holds whole groups: up
-    to `batch_size` crops, which must be a multiple. `group_size` decoded fields are in memory at once.
+    A plate's fields come in the order of a hash of their ids, so neighbors share groups by chance only. So
+    many fields at a time make groups: the first crops of all of them, then the second crops, and so on. The
+    plate's last fields are completed by its first ones. So the groups of a plate depend on which of its
+    fields are asked for, and on nothing else. A batch is of one plate and holds whole groups: up to
+    `batch_size` crops, which must be a multiple. `group_size` decoded fields are in memory at once.
 
     Raises:
         UserError: a field is smaller than a crop, or a plate has a single field, before anything is read.
