@@ -35,7 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            pytest.skip("this machine has no GPU that torch can use")
+            pytest.skip("needs a GPU that torch can use")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_chosen_block_is_the_last_one_unless_said_otherwise():
         ({"intensity_scale": 0.0}, "intensity_scale must be positive, got 0.0"),
         ({"block": 6}, "block must be one of 0 to 5, got 6"),
         ({"patch_size": 7}, "patch_size 7 must divide crop_size 64"),
-        ({"num_heads": 5}, "num_heads 5 must divide embedding_dim 192"),
+        ({"num_heads": 5}, "num_heads 5 must divide the dimension of a token, 192"),
         ({"embedding_dim": 6, "num_heads": 3}, "multiple of 4"),
         ({"architecture": "pixel_statistics", "num_blocks": 1}, "embedding_dim must be 10, five per channel"),
     ],
@@ -71,7 +71,7 @@ def test_one_error_names_every_unknown_missing_and_misspelled_field():
         "unknown field 'colour'",
         "missing field 'crop_size'",
         "num_blocks must be int, got 'six'",
-        "pooling must be 'mean_patch_tokens' or 'statistics', got 'max'",
+        "pooling must be 'mean_patch_tokens' or 'class_token' or",
     ):
         assert problem in message
 
