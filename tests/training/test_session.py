@@ -5,7 +5,7 @@ import sys
 
 
 def test_training_step_travels_without_config_tracking_pipeline_or_plot_libraries():
-    unwanted = ["pydantic", "mlflow", "kfp", "dask", "boto3", "matplotlib", "plotly", "kubernetes"]
+    unwanted = ["pydantic", "pandas", "mlflow", "kfp", "dask", "boto3", "matplotlib", "plotly", "kubernetes"]
     program = (
         f"import sys, phenoscale.training.loop; print([name for name in {unwanted} if name in sys.modules])"
     )

@@ -3,17 +3,18 @@
 Shapes: B crops of a rank's share of a minibatch, C channels, H W pixels.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenoscale.errors import UserError
 from phenoscale.loading.cache import FieldCache
-from phenoscale.loading.fields import ManifestFields, PendingPixels
 from phenoscale.loading.plan import (
     IntArray,
     crop_corners,
@@ -23,6 +24,9 @@ from phenoscale.loading.plan import (
     sample_order,
 )
 from phenoscale.loading.prefetch import Prefetcher
+
+if TYPE_CHECKING:
+    from phenoscale.loading.fields import ManifestFields, PendingPixels
 
 # A field that a store compresses in one piece is decoded whole even for one crop: then keep it.
 ONE_CHUNK_PX = 256

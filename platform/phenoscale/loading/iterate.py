@@ -3,21 +3,25 @@
 Shapes: B crops, C channels, H W pixels, N fields.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import ManifestFields, PendingPixels
 from phenoscale.loading.grid import Layout, corners_of
 from phenoscale.loading.plan import IntArray
 from phenoscale.loading.prefetch import Prefetcher
+
+if TYPE_CHECKING:
+    from phenoscale.loading.fields import ManifestFields, PendingPixels
 
 _AHEAD_FIELDS = 64
 _AHEAD_BYTES = 64 * 2**20

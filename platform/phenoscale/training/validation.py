@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import iterate_fields
 from phenoscale.loading.plan import mask_noise, sample_order
 from phenoscale.models.flops import meta_model
@@ -23,6 +23,10 @@ from phenoscale.models.preprocess import standardize
 from phenoscale.training.precision import autocast
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
+from phenoscale.training.sharding import put_together
+
+if TYPE_CHECKING:
+    from phenoscale.loading.fields import ManifestFields
 
 FIXED_SEED = 0  # not the run's: validation losses of different seeds are about the same pixels
 BATCH = 64
@@ -155,13 +159,14 @@ def validation_terms(
     model.eval()
     names = ["loss"] if crops.is_masked else ["loss", "accuracy"]
     total = torch.zeros(1 + len(names), dtype=torch.float64, device=ranks.device)
-    for raw_BCHW, told, *present in crops.batches():
-        ready = standardize(raw_BCHW.to(ranks.device), intensity_scale=settings.intensity_scale)
-        with autocast(settings.precision, device=ranks.device):
-            prediction = model(ready, told.to(ranks.device), *present)
-        terms = loss_terms(prediction, loss=settings.loss)
-        means = torch.stack([torch.ones_like(terms["loss"]), *(terms[name] for name in names)])
-        total += means.double() * len(raw_BCHW)
+    with put_together(model):  # ranks may have different numbers of batches
+        for raw_BCHW, told, *present in crops.batches():
+            ready = standardize(raw_BCHW.to(ranks.device), intensity_scale=settings.intensity_scale)
+            with autocast(settings.precision, device=ranks.device):
+                prediction = model(ready, told.to(ranks.device), *present)
+            terms = loss_terms(prediction, loss=settings.loss)
+            means = torch.stack([torch.ones_like(terms["loss"]), *(terms[name] for name in names)])
+            total += means.double() * len(raw_BCHW)
     model.train(was_training)
     count, *sums = ranks.sum(total).tolist()
     return {name: value / count for name, value in zip(names, sums, strict=True)}
