@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from phenoscale.errors import UserError
 from phenoscale.models.ca_mae import ChannelAgnosticMae
@@ -217,6 +219,35 @@ def test_weights_of_a_channel_that_no_crop_has_get_a_gradient_of_zero_and_not_no
     assert not model.decoder.channel_tokens.grad[1].any()
     used = list(model.decoder.stacks[0].parameters()) + list(model.decoder.stacks[2].parameters())
     assert all(parameter.grad.any() for parameter in used)
+
+
+def train_on_own_crops(rank, folder):
+    """One of two ranks: the first has crops of the outer channels, the second of the middle one."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = DistributedDataParallel(distinct_model())
+    crops, values = crops_and_noise(4)
+    own = slice(2 * rank, 2 * rank + 2)
+    loss = loss_terms(model(crops[own], values[own], OUTER_THEN_MIDDLE[own]), loss=LossSettings())["loss"]
+    loss.backward()
+    if rank == 0:
+        torch.save([parameter.grad for parameter in model.parameters()], folder / "gradients.pt")
+    dist.destroy_process_group()
+
+
+OUTER_THEN_MIDDLE = torch.tensor([[True, False, True]] * 2 + [[False, True, False]] * 2)
+
+
+@pytest.mark.ranks
+def test_two_ranks_with_crops_of_other_channels_have_the_gradient_of_one_with_all_crops(tmp_path):
+    torch.multiprocessing.spawn(train_on_own_crops, args=(tmp_path,), nprocs=2)
+    model = distinct_model()
+    crops, values = crops_and_noise(4)
+    loss_terms(model(crops, values, OUTER_THEN_MIDDLE), loss=LossSettings())["loss"].backward()
+    largest = max(parameter.grad.abs().max() for parameter in model.parameters())
+    gradients = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for (name, parameter), found in zip(model.named_parameters(), gradients, strict=True):
+        torch.testing.assert_close(found / largest, parameter.grad / largest, atol=1e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("is_mixed", [False, True])
