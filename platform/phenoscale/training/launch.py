@@ -45,7 +45,8 @@ def train_in_processes(config: PretrainConfig, *, folder: Path) -> None:
         RetryError: SIGTERM came (the workers saved), the disk is full, or workers were lost again and again.
     """
     # said before any process is started, where it can be
-    plan_batch(config.global_batch, micro_batch=config.micro_batch, num_ranks=config.runtime.num_processes)
+    trained = config.as_trained()
+    plan_batch(trained.global_batch, micro_batch=trained.micro_batch, num_ranks=config.runtime.num_processes)
     place = folder / "logs" / "workers"
     shutil.rmtree(place, ignore_errors=True)
     job = {

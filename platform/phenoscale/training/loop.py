@@ -36,7 +36,7 @@ from phenoscale.training.preemption import preempted_error
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.recompute import recompute_blocks
 from phenoscale.training.settings import TrainingSettings, plan_batch
-from phenoscale.training.sharding import accumulating, gradient_norm, wrap_model
+from phenoscale.training.sharding import accumulating, gradient_norm, whole_model, wrap_model
 from phenoscale.training.task import StepTerms, TrainingTask
 
 Judge = Callable[[Prediction], dict[str, Tensor]]
@@ -79,6 +79,7 @@ def train(task: TrainingTask) -> TrainingResult:
             step = _take_steps(trained, feed, first_step=step, checkpoints=checkpoints, journal=journal)
         if trained.ema is not None:
             trained.ema.exchange()
+        model = whole_model(model, settings=settings, ranks=ranks)
     return TrainingResult(model, step)
 
 

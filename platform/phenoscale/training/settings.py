@@ -13,6 +13,7 @@ OptimizerName = Literal["lion", "adamw", "sgd"]
 Shape = Literal["cosine", "one_cycle_released", "cyclic_cosine", "constant"]
 Warmup = Literal["linear", "cosine"]
 Recompute = Literal["none", "elementwise", "blocks"]
+Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class TrainingSettings:
         ema_decay: how much of the averaged weights remains at each step; None keeps no average.
         micro_batch: crops of one forward pass in one process; 0 means all that fall to the process.
         recompute: what is computed again in the backward pass instead of being kept in memory.
+        parallel: each process has the whole model (ddp), or a shard of it (fsdp).
         config_digest: fingerprint of the config that these settings come from; a checkpoint of another is
             refused.
     """
@@ -85,6 +87,7 @@ class TrainingSettings:
     precision: Precision = "fp32"
     compile_blocks: bool = False
     recompute: Recompute = "none"
+    parallel: Parallel = "ddp"
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
     validate_every_steps: int = 500

@@ -1,43 +1,103 @@
-"""How one model lives in several processes: whole in each of them, with gradients averaged over all.
+"""How one model lives in several processes: whole in each of them (DDP), or in shards (FSDP2).
 
-The mean over the global batch is the mean over ranks and accumulations, so gradients are averaged once per
-step, after its last micro-batch.
+Either way the mean over the global batch is the mean over ranks and accumulations, so gradients are averaged
+once per step, after its last micro-batch. In shards every process keeps its part of weights, gradients and
+optimizer state, in fp32, and puts one block together when it is needed: in bf16 if that is the precision,
+while gradients are always averaged in fp32.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from phenoscale.models.families import build_model
+from phenoscale.models.objectives import TrainingModel
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
 
 
-def wrap_model(model: nn.Module, *, settings: TrainingSettings, ranks: Ranks) -> nn.Module:
-    """The model with compiled blocks, if asked for, and with gradients averaged over the ranks."""
+def wrap_model(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -> nn.Module:
+    """The model with compiled blocks, if asked for, in which all ranks train together."""
     if settings.compile_blocks:
-        for block in [*model.encoder.blocks, *model.decoder.blocks]:
+        for block in model.blocks():
             block.compile()
     if ranks.world_size == 1:
         return model
-    devices = [ranks.device] if ranks.device.type == "cuda" else None
-    wrapped = DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+    if settings.parallel == "fsdp":
+        return _shard(model, settings=settings, ranks=ranks)
+    wrapped = DistributedDataParallel(
+        model,
+        device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        # the decoders of channels that none of a rank's crops has are not used there
+        find_unused_parameters=hasattr(settings.model, "max_channels"),
+    )
     wrapped.broadcast_buffers = False  # the only buffers are tables of positions, which never change
     return wrapped
 
 
-def accumulating(model: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
+def _shard(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -> nn.Module:
+    """Shard the model in place. What lies outside of its blocks is small and stays put together in a pass."""
+    mesh = init_device_mesh(ranks.device.type, (ranks.world_size,))
+    dtype = torch.bfloat16 if settings.precision == "bf16" else None
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in model.blocks():
+        fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    return model
+
+
+@contextlib.contextmanager
+def accumulating(model: nn.Module, *, is_last: bool) -> Iterator[None]:
     """Average gradients over the ranks after the last micro-batch only."""
-    if is_last or not isinstance(model, DistributedDataParallel):
-        return contextlib.nullcontext()
-    no_sync: contextlib.AbstractContextManager[None] = model.no_sync()
-    return no_sync
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(is_last)
+    if isinstance(model, DistributedDataParallel) and not is_last:
+        with model.no_sync():
+            yield
+    else:
+        yield
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
     """The norm of the averaged gradient of all parameters, the same on every rank."""
     gradients = [value.grad for value in model.parameters() if value.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+@contextlib.contextmanager
+def put_together(model: nn.Module) -> Iterator[None]:
+    """Keep the weights whole while the context is open: ranks may then call the model at different times."""
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for shard in shards:
+        shard.unshard()
+        shard.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for shard in shards:
+            shard.set_reshard_after_forward(shard is not model, recurse=False)
+            shard.reshard()
+
+
+def whole_model(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -> TrainingModel:
+    """The trained model as one process has it, on rank 0; other ranks, if it is in shards, keep theirs."""
+    if not isinstance(model, FSDPModule):
+        return model
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    state = get_model_state_dict(model, options=options)
+    if not ranks.is_first:
+        return model
+    whole = build_model(settings.model, seed=settings.seed)
+    whole.load_state_dict(state)
+    return whole.to(ranks.device).train(model.training)
