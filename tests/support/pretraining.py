@@ -7,8 +7,11 @@ from pathlib import Path
 from phenoscale.config import parse_config
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.models.families import model_config
+from phenoscale.models.flops import meta_model
 from phenoscale.models.mae import MaskedAutoencoderConfig
 from phenoscale.training.config import PretrainConfig
+from phenoscale.training.labels import label_fields
 from phenoscale.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from phenoscale.training.task import TrainingTask
 
@@ -40,6 +43,12 @@ def tiny_model(**changes):
     )
 
 
+def family_model(family, *, size="tiny", **changes):
+    """The description of the smallest model of a family, for crops of 32 px."""
+    facts = {"num_channels": 3, "num_classes": 5, "crop_size": 32}
+    return model_config(family, size=size, **{**facts, **changes})
+
+
 def tiny_settings(*, num_steps=12, optimizer="lion", learning_rate=1e-3, model=None, **changes):
     """Plain settings of a tiny training; `schedule` and `optimizer_settings` may be given whole."""
     named = OptimizerSettings(name=optimizer, learning_rate=learning_rate)
@@ -59,8 +68,16 @@ def tiny_settings(*, num_steps=12, optimizer="lion", learning_rate=1e-3, model=N
 def tiny_task(manifest, folder, *, ranks, settings=None, **changes):
     """A training of one process without a stage around it."""
     settings = tiny_settings() if settings is None else settings
-    fields = load_manifest_fields(manifest)
-    source = CropLoader(fields, crop_size=settings.model.crop_size, seed=settings.seed)
+    fields = load_manifest_fields(manifest, absent="zero")
+    model = meta_model(settings.model)
+    if model.num_mask_tokens == 0:
+        fields, changes["labels"], _ = label_fields(fields, column="perturbation")
+    source = CropLoader(
+        fields,
+        crop_size=settings.model.crop_size,
+        seed=settings.seed,
+        same_plate=model.needs_same_plate,
+    )
     return TrainingTask(
         settings=settings,
         source=source,

@@ -65,7 +65,7 @@ def test_visible_patches_are_kept_and_removed_ones_are_the_model_s(shown):
 
 def test_file_holds_arrays_and_labels_without_pickles(shown, tmp_path):
     file = tmp_path / "reconstructions.npz"
-    write_reconstructions(file, shown, channels=("DNA", "ER", "RNA"))
+    write_reconstructions(file, shown)
     with np.load(file, allow_pickle=False) as arrays:
         for name in ("original", "masked", "reconstruction"):
             assert arrays[name].shape == (6, 3, 32, 32)

@@ -47,7 +47,13 @@ class ModelConfig(Config):
         None, gt=0, lt=1, help="fraction of the patches that the encoder does not see; published: .75"
     )
     drop_path_rate: float | None = setting(None, ge=0, lt=1, help="stochastic depth of the last block")
+    block: Literal["standard", "parallel"] | None = setting(
+        None, help="one after the other, or attention and MLP side by side"
+    )
+    qk_norm: bool | None = setting(None, help="normalize queries and keys")
+    layer_scale_init: float | None = setting(None, gt=0, help="what LayerScale begins with")
     max_channels: int | None = setting(None, ge=1, help="most channels that ca_mae can read")
+    backbone: str | None = setting(None, help="of wsl: vit, or the name of a DenseNet")
     widths: tuple[int, ...] = setting((), help="channels of each stage of mu_net, the finest first")
     neck_dim: int | None = setting(None, ge=1, help="length of the embedding of wsl's densenet161")
     ghost_batch: int | None = setting(
@@ -191,6 +197,9 @@ class PretrainConfig(Config):
         help="what the backward pass computes again to save memory: nothing, all but matrix products and "
         "attention, or whole blocks",
     )
+    parallel: Literal["ddp", "fsdp"] = runtime(
+        "ddp", help="each process has the whole model, or a shard of it, for models too large for one GPU"
+    )
     runtime: Runtime = Runtime()
 
     @property
@@ -258,6 +267,7 @@ class PretrainConfig(Config):
             precision=precision,
             compile_blocks=self.compile,
             recompute=self.recompute,
+            parallel=self.parallel,
             checkpoint_every_steps=self.checkpoint_every_steps,
             keep_checkpoints=self.keep_checkpoints,
             validate_every_steps=self.validate_every_steps,

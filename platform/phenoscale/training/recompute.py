@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,7 +59,15 @@ def recompute_blocks(blocks: Sequence[nn.Module], *, policy: Recompute) -> None:
     if policy == "elementwise":
         options["context_fn"] = functools.partial(create_selective_checkpoint_contexts, _what_to_keep)
     for block in blocks:
-        block.forward = functools.partial(checkpoint, block.forward, **options)
+        block.forward = _run_again(block.forward, options=options)
+
+
+def _run_again(forward: Callable[..., Any], *, options: dict[str, Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def recomputed(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(forward, *args, **options, **kwargs)
+
+    return recomputed
 
 
 def _what_to_keep(

@@ -51,6 +51,7 @@ class Reconstructions:
         reconstruction_NCHW: what it saw, with the removed patches as it restored them.
         labels: the perturbation of each crop, or "negative control".
         field_ids: the field of each crop.
+        channels: stains of the crops.
     """
 
     original_NCHW: Pixels
@@ -58,16 +59,18 @@ class Reconstructions:
     reconstruction_NCHW: Pixels
     labels: tuple[str, ...]
     field_ids: tuple[str, ...]
+    channels: tuple[str, ...]
 
 
 def choose_rows_to_show(fields: ManifestFields, *, num_crops: int) -> NDArray[np.int64]:
     """Rows of validation fields (training fields if there are none): half negative controls, half others.
 
-    Others are of as many perturbations as possible. The choice depends on the manifest only.
+    Others are of as many perturbations as possible; all have the channels that most have. The choice depends on
+    the manifest only.
     """
     split = fields.frame["split"]
     wanted = "validation" if (split == "validation").any() else "train"
-    rows = np.flatnonzero((split == wanted).to_numpy())
+    _, rows = max(fields.by_channels(np.flatnonzero((split == wanted).to_numpy())), key=_num_rows)
     is_control = is_negative_control(fields.frame)[rows]
     controls, others = rows[is_control], _one_of_each(fields.frame, rows[~is_control])
     num_controls = min(len(controls), max(num_crops // 2, num_crops - len(others)))
@@ -80,19 +83,25 @@ def reconstruct(
     model: TrainingModel, *, fields: ManifestFields, rows: NDArray[np.int64], settings: TrainingSettings
 ) -> Reconstructions:
     """Mask and restore the center crops of some fields, all of which have the same channels."""
-    assert fields.present_of(rows) is None, "crops of one picture have the same channels"
     device = next(model.parameters()).device
     crops = read_fixed_crops(fields, rows=rows, settings=settings)
+    is_shown, told = np.ones(len(fields.channels), dtype=bool), [crops.told.to(device)]
+    if crops.present_NC is not None:
+        assert bool((crops.present_NC == crops.present_NC[0]).all()), "crops shown have the same channels"
+        is_shown = crops.present_NC[0].numpy()
+        told.append(crops.present_NC)
     model.eval()
     original = standardize(crops.crops_NCHW.to(device), intensity_scale=settings.intensity_scale)
     with autocast(settings.precision, device=device):
-        prediction = model(original, crops.told.to(device))
-    hidden_NL1 = (prediction.mask_BL > 0)[:, :, None].float()
-    seen_NLP = prediction.target_BLP * (1 - hidden_NL1)
-    restored_NLP = seen_NLP + prediction.prediction_BLP.float() * hidden_NL1
+        prediction = model(original, *told)
+    tokens = (len(rows), -1, prediction.target_BLP.shape[2])
+    hidden_NL1 = (prediction.mask_BL > 0).float().reshape(len(rows), -1, 1)
+    target_NLP = prediction.target_BLP.reshape(tokens)
+    seen_NLP = target_NLP * (1 - hidden_NL1)
+    restored_NLP = seen_NLP + prediction.prediction_BLP.float().reshape(tokens) * hidden_NL1
     original_NCHW, masked_NCHW, reconstruction_NCHW = (
-        unpatchify(patches, num_channels=len(fields.channels), patch_size=prediction.patch_size).cpu().numpy()
-        for patches in (prediction.target_BLP, seen_NLP, restored_NLP)
+        unpatchify(patches, num_channels=int(is_shown.sum()), patch_size=prediction.patch_size).cpu().numpy()
+        for patches in (target_NLP, seen_NLP, restored_NLP)
     )
     shown = fields.frame.iloc[rows]
     return Reconstructions(
@@ -101,10 +110,11 @@ def reconstruct(
         reconstruction_NCHW=reconstruction_NCHW,
         labels=_labels(shown),
         field_ids=tuple(shown["field_id"].astype(str)),
+        channels=tuple(np.array(fields.channels, dtype=object)[is_shown].tolist()),
     )
 
 
-def write_reconstructions(file: Path, shown: Reconstructions, *, channels: tuple[str, ...]) -> None:
+def write_reconstructions(file: Path, shown: Reconstructions) -> None:
     """Write the arrays `original`, `masked`, `reconstruction`, `labels`, `field_ids` and `channels`."""
     arrays: dict[str, NDArray[Any]] = {
         "original": shown.original_NCHW.astype(np.float16),
@@ -112,7 +122,7 @@ def write_reconstructions(file: Path, shown: Reconstructions, *, channels: tuple
         "reconstruction": shown.reconstruction_NCHW.astype(np.float16),
         "labels": np.array(shown.labels, dtype=np.str_),
         "field_ids": np.array(shown.field_ids, dtype=np.str_),
-        "channels": np.array(channels, dtype=np.str_),
+        "channels": np.array(shown.channels, dtype=np.str_),
     }
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -146,6 +156,10 @@ def _join(images: list[NDArray[np.float64]], *, axis: int) -> NDArray[np.float64
     gap_shape[axis] = GAP_PX
     parts = [part for image in images for part in (np.ones(gap_shape), image)]
     return np.concatenate(parts[1:], axis=axis)
+
+
+def _num_rows(part: tuple[ManifestFields, NDArray[np.int64]]) -> int:
+    return len(part[1])
 
 
 def _one_of_each(frame: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:

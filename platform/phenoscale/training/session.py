@@ -100,6 +100,11 @@ def _open_fields(config: PretrainConfig) -> LabeledFields:
             "loss.fourier legacy transforms the tokens of all channels together, but the stores of this "
             "manifest have different channels; use loss.fourier per_patch, or stores with the same channels"
         )
+    if config.parallel == "fsdp" and not fields.present.all():
+        raise UserError(
+            "parallel fsdp needs crops with the same channels, because all processes put the same blocks "
+            "together at the same time, but the stores of this manifest have different ones; use parallel ddp"
+        )
     if config.learns_labels or config.balances_labels:
         return label_fields(fields, column=config.label)
     return LabeledFields(fields, None, ())
@@ -188,10 +193,8 @@ def _write_outputs(
         return
     rows = choose_rows_to_show(fields, num_crops=num_shown)
     if len(rows):
-        # crops of one picture have the same channels: those that most of the chosen fields have
-        fields, rows = max(fields.by_channels(rows), key=lambda part: len(part[1]))
         shown = reconstruct(model, fields=fields, rows=rows, settings=settings)
-        write_reconstructions(folder / RECONSTRUCTIONS_FILE, shown, channels=fields.channels)
+        write_reconstructions(folder / RECONSTRUCTIONS_FILE, shown)
         draw_reconstructions(folder / FIGURE_FILE, shown)
 
 
