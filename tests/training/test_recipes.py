@@ -12,7 +12,7 @@ from tests.support.encoders import raw_crops
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
 RECIPES = [name for name in recipe_names() if name.startswith("pretrain/")]
-# Table 1.6 of science.md: optimizer, largest rate, weight decay, global batch, epochs, mask, stochastic depth.
+# Table 1.6 of science.md: optimizer, rate, weight decay, global batch, epochs, mask, stochastic depth.
 PUBLISHED = {
     "mae_s16_rxrx3": ("lion", 1e-4, 0.05, 4096, 50, 0.75, 0.1),
     "mae_b16_rxrx3": ("lion", 1e-4, 0.05, 4096, 50, 0.75, 0.1),
