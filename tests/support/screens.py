@@ -12,7 +12,7 @@ from phenoscale.schema.addresses import format_address
 from phenoscale.schema.manifest import Manifest, StoreRef, write_manifest
 from phenoscale.schema.screen import PlateEntry, ScreenHeader
 from phenoscale.schema.wells import parse_wells
-from phenoscale.screens.store import open_screen
+from phenoscale.screens.store import open_screen, united_channels
 from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
 
 CHANNELS = ("DNA", "ER", "RNA", "AGP", "Mito", "Actin")
@@ -120,19 +120,22 @@ def tiny_pixels(well, *, num_channels, size, dtype, seed):
     return np.clip(pixels * scale, 0, scale).astype(dtype)
 
 
-def make_tiny_manifest(folder, store, *, validation_experiments=("E2",), test_experiments=()):
-    """Write a manifest of every field of a store, split by experiment, into `folder` and return its path."""
-    opened = open_screen(store)
-    wells = opened.wells
-    split = np.full(len(wells), "train", dtype=object)
-    split[wells["experiment"].isin(validation_experiments).to_numpy()] = "validation"
-    split[wells["experiment"].isin(test_experiments).to_numpy()] = "test"
-    fields = pd.DataFrame(
-        {"field_id": wells["field_id"], "store": 0, "split": split.astype(str), "weight": 1.0}
+def make_tiny_manifest(folder, *stores, validation_experiments=("E2",), test_experiments=()):
+    """Write a manifest of every field of some stores, split by experiment; returns its folder."""
+    opened = [open_screen(store) for store in stores]
+    fields = []
+    for index, store in enumerate(opened):
+        wells = store.wells
+        split = np.full(len(wells), "train", dtype=object)
+        split[wells["experiment"].isin(validation_experiments).to_numpy()] = "validation"
+        split[wells["experiment"].isin(test_experiments).to_numpy()] = "test"
+        columns = {"field_id": wells["field_id"], "store": index, "split": split.astype(str), "weight": 1.0}
+        fields.append(pd.DataFrame(columns))
+    refs = tuple(
+        StoreRef(uri=str(path), digest=store.digest) for path, store in zip(stores, opened, strict=True)
     )
-    stores = (StoreRef(uri=str(store), digest=opened.digest),)
-    folder = Path(folder)
-    write_manifest(folder, Manifest(stores=stores, channels=opened.channels, fields=fields))
+    folder, frame = Path(folder), pd.concat(fields, ignore_index=True)
+    write_manifest(folder, Manifest(stores=refs, channels=united_channels(opened), fields=frame))
     return folder
 
 

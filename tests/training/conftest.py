@@ -14,6 +14,18 @@ def manifest(tmp_path_factory):
     return make_tiny_manifest(place / "manifest", make_tiny_store(place / "store"))
 
 
+@pytest.fixture(scope="session")
+def mixed_manifest(tmp_path_factory):
+    """A manifest of two stores of 22 fields each, DNA, ER and RNA in one, DNA, ER and AGP in the other."""
+    place = tmp_path_factory.mktemp("mixed")
+    stains = {"one": ("DNA", "ER", "RNA"), "two": ("DNA", "ER", "AGP")}
+    stores = [
+        make_tiny_store(place / name, channels=channels, num_plates=1, screen=name)
+        for name, channels in stains.items()
+    ]
+    return make_tiny_manifest(place / "manifest", *stores)
+
+
 @pytest.fixture
 def alone():
     """The only rank of a training on a CPU."""
