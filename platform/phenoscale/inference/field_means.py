@@ -159,7 +159,7 @@ def _on_device(batches: Iterator[CropBatch], *, plan: CropPlan) -> Iterator[tupl
         for batch in batches:
             yield batch, torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).to(plan.device)
         return
-    copying = torch.cuda.Stream(plan.device)
+    copying = torch.cuda.Stream(plan.device)  # type: ignore[no-untyped-call]
     for batch in batches:
         pinned = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).pin_memory()
         with torch.cuda.stream(copying):

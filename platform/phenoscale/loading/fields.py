@@ -197,7 +197,7 @@ class PendingPixels:
         indices = self.fields._channel_indices[self.fields._places[self.row, 0]]
         if indices is None:
             return pixels
-        chosen = pixels[indices]
+        chosen: NDArray[Any] = pixels[indices]
         chosen[indices == _ABSENT] = 0
         return chosen
 
