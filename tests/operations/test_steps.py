@@ -7,7 +7,7 @@ import pytest
 from phenoscale.config import fingerprint, load_config
 from phenoscale.errors import UserError
 from phenoscale.operations.graph import FULL, PIPELINES, find_step, steps_of
-from phenoscale.operations.pipeline import FamiliesConfig, FullConfig, config_class
+from phenoscale.operations.pipeline import FullConfig, config_class
 from phenoscale.operations.stage_table import STAGES
 from phenoscale.operations.steps import run_step, step_config
 

@@ -56,3 +56,9 @@ def test_every_stage_of_the_pipeline_is_found_from_the_report_s_inputs(reported:
     [probe] = ancestry.of_stage("probe")
     parents = {ancestry.stages[key].label for key in probe.parents}
     assert parents == {"pretrain", "curate", "import untrained", "import pixel_statistics"}
+
+
+def test_embeddings_are_called_as_the_map_that_was_made_of_them(reported: Reported) -> None:
+    alone = reported.config.model_copy(update={"embeddings": {}})
+    labels = {node.label for node in read_ancestry(alone).stages.values()}
+    assert {"embed trained", "embed untrained", "embed pixel_statistics"} <= labels

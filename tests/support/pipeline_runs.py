@@ -19,7 +19,7 @@ DATED_STEPS = ("register", "promote", "report")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What `phenoscale run full --json` printed, and what it said on the way."""
+    """What `phenoscale run --json` printed, and what it said on the way."""
 
     steps: dict[str, dict[str, object]]
     summary: dict[str, object]
@@ -39,10 +39,10 @@ class FinishedRun:
 PHENOSCALE = (sys.executable, "-c", "import sys; from phenoscale.cli.main import main; sys.exit(main())")
 
 
-def command(workspace, *flags):
+def command(workspace, *flags, pipeline="full", recipe="demo_tiny"):
     """The command line of a tiny run."""
     return [
-        *(*PHENOSCALE, "run", "full", "--config", "demo_tiny"),
+        *(*PHENOSCALE, "run", pipeline, "--config", recipe),
         *("--workspace", str(workspace), "--json", *flags),
     ]
 
@@ -52,10 +52,10 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def run_tiny(workspace, *flags):
+def run_tiny(workspace, *flags, **asked):
     """Run to the end."""
     done = subprocess.run(
-        command(workspace, *flags), env=environment(), capture_output=True, text=True, check=False
+        command(workspace, *flags, **asked), env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)

@@ -78,7 +78,14 @@ def families_tables(
         probe_rows=read_rows(probe),
         rows=read_rows(benchmark),
     )
-    return tuple(HeadlineTable(group.title, group.heads, group.cells) for group in family_columns(material))
+    return tuple(
+        HeadlineTable(
+            group.title,
+            group.heads,
+            {name: tuple(cell.text for cell in cells) for name, cells in group.cells.items()},
+        )
+        for group in family_columns(material)
+    )
 
 
 def _recall_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from phenoscale.config import Config
 from phenoscale.operations.graph import Step, steps_of
@@ -13,6 +14,8 @@ from phenoscale.operations.stage_table import find_stage
 from phenoscale.operations.steps import step_config
 from phenoscale.operations.work import count_crops
 from phenoscale.stages import plan_stage
+
+_NAMES_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,18 @@ class PipelinePlan:
         width = max(len(step.step) for step in self.steps)
         for step in self.steps:
             state = "reused" if step.is_cached else "computed"
-            key = step.key[:20] or f"key known after {', '.join(step.waits_for)}"
+            key = step.key[:20] or f"key known after {_listed(step.waits_for)}"
             crops = f"  {step.num_crops:,} crops" if step.num_crops is not None else ""
             rows.append(f"  {step.step:{width}}  {state:8}  {key}{crops}")
         rows.append(f"{len(self.steps) - self.num_left} of {len(self.steps)} steps are reused")
         return "\n".join(rows)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    if len(names) <= _NAMES_SHOWN + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} more"
 
 
 def plan_pipeline(config: PipelineConfig) -> PipelinePlan:

@@ -95,7 +95,7 @@ def read_ancestry(config: ReportConfig) -> Ancestry:
         key = record.get("key")
         if not key:
             continue
-        labels.setdefault(key, names.get(str(folder), ""))
+        labels[key] = labels.get(key) or names.get(str(folder), "")
         if key in records:
             continue
         records[key] = record
@@ -103,6 +103,9 @@ def read_ancestry(config: ReportConfig) -> Ancestry:
             parent = stage_folder(Path(entry["uri"])) if entry.get("key") else None
             if parent is not None:
                 waiting.append(parent)
+                if (record["stage"], entry.get("stage")) == ("map", "embed"):
+                    # embeddings are called as their map is, also where only the map was given
+                    names.setdefault(str(parent), names.get(str(folder), ""))
     return _ordered(records, labels=labels, reused=_read_run(config.run))
 
 

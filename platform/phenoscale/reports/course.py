@@ -18,7 +18,8 @@ _TIMES: Final = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0))
 _OPERATIONS: Final = (("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15), ("EFLOP", 1e18), ("ZFLOP", 1e21))
 _MONITORS: Final = (
     ("learning_rate", "learning rate", False),
-    ("accuracy", "accuracy in training", True),
+    ("accuracy", "accuracy, training", True),
+    ("validation_accuracy", "accuracy, validation", True),
     ("crops_per_second", "crops per second", False),
     ("mfu", "share of the peak (MFU)", True),
     ("loader_wait", "waiting for the loader", True),

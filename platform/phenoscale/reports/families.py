@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from phenoscale.reports.benchmark_rows import (
     BEFORE,
@@ -29,19 +29,33 @@ CHANCE, CONFOUNDS = "chance", "confounds alone"
 _EMBEDDING: Final = "embedding"
 
 
+class Cell(NamedTuple):
+    """A number, and its interval where it has one."""
+
+    number: str = ""
+    interval: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both on one line."""
+        return f"{self.number} {self.interval}".rstrip()
+
+
 @dataclass(frozen=True)
 class Columns:
     """Columns that belong together.
 
     Attributes:
         title: what they say.
+        subject: the same in a word or two; empty where the heads say it themselves.
         heads: one per column.
-        cells: by name of the line, one text per column.
+        cells: by name of the line, one per column.
     """
 
     title: str
+    subject: str
     heads: tuple[str, ...]
-    cells: Mapping[str, tuple[str, ...]]
+    cells: Mapping[str, tuple[Cell, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,9 +106,9 @@ def _cost(material: FamilyMaterial) -> Columns:
         count = material.num_parameters.get(name)
         training = material.trainings.get(name)
         spent = ("", "", "") if training is None else _spent(training)
-        cells[name] = ("" if count is None else f"{count:,}", *spent)
+        cells[name] = tuple(map(Cell, ("" if count is None else f"{count:,}", *spent)))
     heads = ("encoder parameters", "CPU seconds", "crops seen", "GFLOP per crop")
-    return Columns("what each encoder cost to train", heads, cells)
+    return Columns("what each encoder cost to train", "", heads, cells)
 
 
 def _spent(training: TrainingFacts) -> tuple[str, str, str]:
@@ -102,7 +116,7 @@ def _spent(training: TrainingFacts) -> tuple[str, str, str]:
     crops = training.summary.get("num_training_crops")
     forward = training.summary.get("forward_gflops_per_crop")
     return (
-        NOT_RECORDED if seconds is None else f"{seconds:,.0f}",
+        NOT_RECORDED if seconds is None else f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}",
         NOT_RECORDED if crops is None else f"{crops:,}",
         NOT_RECORDED if forward is None else f"{forward:.3g}",
     )
@@ -113,32 +127,34 @@ def _probe(task: ProbeTaskRows, *, encoders: Iterable[str]) -> Columns:
     cells = {
         name: (
             _cell(curves[name].shown),
-            str(curves[name].shown.settings["block"]),
-            _cell(curves[name].rows[-1], with_interval=False),
+            Cell(str(curves[name].shown.settings["block"])),
+            Cell(_cell(curves[name].rows[-1]).number),
         )
         for name in encoders
         if name in curves
     }
     if task.confounds is not None:
-        cells[CONFOUNDS] = (_cell(task.confounds), "", "")
+        cells[CONFOUNDS] = (_cell(task.confounds), Cell(), Cell())
     if task.chance is not None:
-        cells[CHANCE] = (f"{task.chance:.3f}", "", "")
+        cells[CHANCE] = (Cell(f"{task.chance:.3f}"), Cell(), Cell())
     name = task.task.replace("_", " ")
-    return Columns(f"probe of {name} (balanced accuracy)", ("best block", "block", "last block"), cells)
+    title = f"probe of {name} (balanced accuracy)"
+    return Columns(title, f"{name}:", ("best block", "block", "last block"), cells)
 
 
 def _recall(found: RecallTable) -> Columns:
     cells = {
         name: (
-            _cell(found.find(name, step=BEFORE), with_interval=False),
+            Cell(_cell(found.find(name, step=BEFORE)).number),
             _cell(found.find(name, step=FINAL)),
         )
         for name in (*found.encoders, *([ORACLE] if found.find(ORACLE, step=FINAL) else []))
     }
-    cells[CHANCE] = ("", f"{found.chance:.3f}")
+    cells[CHANCE] = (Cell(), Cell(f"{found.chance:.3f}"))
     stratum = f", {found.stratum}" if found.stratum else ""
-    title = f"recall of known relationships ({source_label(found.source)}{stratum})"
-    return Columns(title, ("before correction", "corrected"), cells)
+    source = f"{source_label(found.source)}{stratum}"
+    title = f"recall of known relationships ({source})"
+    return Columns(title, f"recall of {source}:", ("before", "corrected"), cells)
 
 
 def _mechanisms(rows: Sequence[Row], *, encoders: Iterable[str]) -> Columns:
@@ -149,11 +165,10 @@ def _mechanisms(rows: Sequence[Row], *, encoders: Iterable[str]) -> Columns:
         if (name, FINAL) in found
     }
     title = "mechanism of action of the nearest treatment of another compound (NSC)"
-    return Columns(title, ("before correction", "corrected"), cells)
+    return Columns(title, "same mechanism:", ("before", "corrected"), cells)
 
 
-def _cell(row: Row | None, *, with_interval: bool = True) -> str:
+def _cell(row: Row | None) -> Cell:
     if row is None or row.value is None:
-        return ""
-    number = f"{row.value:.3f}"
-    return f"{number} {interval(row.low, row.high)}".rstrip() if with_interval else number
+        return Cell()
+    return Cell(f"{row.value:.3f}", interval(row.low, row.high))

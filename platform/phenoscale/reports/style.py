@@ -76,6 +76,11 @@ thead th { position: sticky; top: 0; background: var(--wash); font-weight: 620; 
   color: var(--muted); white-space: nowrap; box-shadow: 0 1px 0 var(--line); border-bottom: 0; z-index: 1; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:hover { background: #fafbfd; }
+.table-scroll:has(table.families) { max-height: none; }
+table.families th, table.families td { padding: .42rem .5rem; }
+table.families thead th { white-space: normal; vertical-align: bottom; }
+table.families td:first-child { white-space: nowrap; }
+table.families .interval { color: var(--muted); font-size: .86em; }
 table.sortable thead th { cursor: pointer; user-select: none; }
 table.sortable thead th:hover { color: var(--ink); }
 table.sortable th[aria-sort="ascending"]::after { content: " \\2191"; }

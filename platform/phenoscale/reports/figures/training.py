@@ -118,9 +118,10 @@ def _draw_monitor(axes: Axes, monitor: Monitor, *, x_label: str) -> None:
     axes.plot(*_thin(monitor.curve), color=MUTED, linewidth=1.3)
     axes.set_title(monitor.title, fontsize=9, fontweight="normal")
     axes.set_xlabel(x_label, fontsize=8.5)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(*monitor.curve.values, 1e-12))
     axes.locator_params(axis="y", nbins=3)
     axes.locator_params(axis="x", nbins=4)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     if monitor.is_share:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
 

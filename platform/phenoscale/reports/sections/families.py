@@ -5,7 +5,7 @@ from __future__ import annotations
 from phenoscale.reports.benchmark_rows import BEFORE, FINAL, ORACLE, RecallTable, recall_tables, source_label
 from phenoscale.reports.families import (
     NOT_RECORDED,
-    Columns,
+    Cell,
     FamilyMaterial,
     choosing_tasks,
     family_columns,
@@ -14,7 +14,7 @@ from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import GOOD, encoder_label
-from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, table, tag
+from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag
 from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
@@ -34,7 +34,7 @@ def families_section(material: Material) -> Section | None:
     return Section(
         name="families",
         title="Model families",
-        lead="What does each family of models learn from the same crops for the same computing time?",
+        lead="What does each family of models learn from the same screen, and what does that cost?",
         body=join(
             [
                 _table(compared),
@@ -49,26 +49,28 @@ def families_section(material: Material) -> Section | None:
 def _table(compared: FamilyMaterial) -> Markup:
     """All groups of columns in one table, a line per encoder and the lines that say what to compare with."""
     groups = family_columns(compared)
-    header = ["", *(_head(group, head) for group in groups for head in group.heads)]
+    header = ["", *(f"{group.subject} {head}".strip() for group in groups for head in group.heads)]
     names = list(dict.fromkeys(name for group in groups for name in group.cells))
     names.sort(key=lambda name: name not in compared.encoders)
     rows: list[list[Content]] = [
         [
             encoder_label(name),
-            *(cell for group in groups for cell in group.cells.get(name, ("",) * len(group.heads))),
+            *(
+                _stacked(cell)
+                for group in groups
+                for cell in group.cells.get(name, (Cell(),) * len(group.heads))
+            ),
         ]
         for name in names
     ]
-    return table(header, rows, numeric=range(1, len(header)))
+    return table(header, rows, numeric=range(1, len(header)), kind="families")
 
 
-def _head(group: Columns, head: str) -> str:
-    """A column's head; those of the cost speak for themselves."""
-    subject = group.title.partition(" (")[0].removesuffix(" known relationships")
-    source = group.title.partition("(")[2].removesuffix(")") if subject.startswith("recall") else ""
-    if group.title.startswith("what "):
-        return head
-    return f"{subject} {source}, {head}".replace("  ", " ").replace(" ,", ",")
+def _stacked(cell: Cell) -> Markup:
+    """A number, and under it its interval."""
+    if not cell.interval:
+        return safe(cell.number)
+    return join([cell.number, tag("br"), tag("span", cell.interval, class_="interval")])
 
 
 def _notes(compared: FamilyMaterial) -> Markup:
@@ -78,6 +80,11 @@ def _notes(compared: FamilyMaterial) -> Markup:
         "one at which it was cut, as the choosing task says; the last block is the end of the whole encoder. "
         "Brackets are 95 % intervals."
     )
+    if "wsl" in compared.trainings:
+        text += (
+            " A weakly supervised encoder was told the labels of its training wells: a probe of the same "
+            "label partly asks it what it was told."
+        )
     silent = any(training.cpu_seconds is None for training in compared.trainings.values())
     return paragraph(text + (f" {NOT_RECORDED.capitalize()}: by an older training." if silent else ""))
 

@@ -24,7 +24,7 @@ def lineage_section(material: Material) -> Section:
     if ancestry.stages:
         caption = join(
             [
-                tag("b", "From raw data to the promoted encoder. "),
+                tag("b", "From raw data to this page. "),
                 "Each box is one finished stage with the first digits of its key and the time it took; an "
                 "arrow means that its output was read. Arrows that a longer way already implies are left "
                 "out.",
