@@ -2,8 +2,10 @@
 
 Either way the mean over the global batch is the mean over ranks and accumulations, so gradients are averaged
 once per step, after its last micro-batch. In shards every process keeps its part of weights, gradients and
-optimizer state, in fp32, and puts one block together when it is needed: in bf16 if that is the precision,
-while gradients are always averaged in fp32.
+optimizer state, and puts one block together when it is needed. Weights travel in fp32 and autocast rounds
+them where they are used, as in a whole model, so that both ways give the same numbers; in bf16 they would be
+half as many bytes, but norms, whose weights autocast leaves alone, would be rounded too, and do not run so
+on CPUs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -33,7 +35,7 @@ def wrap_model(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks
     if ranks.world_size == 1:
         return model
     if settings.parallel == "fsdp":
-        return _shard(model, settings=settings, ranks=ranks)
+        return _shard(model, ranks=ranks)
     wrapped = DistributedDataParallel(
         model,
         device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
@@ -45,13 +47,11 @@ def wrap_model(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks
     return wrapped
 
 
-def _shard(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -> nn.Module:
+def _shard(model: TrainingModel, *, ranks: Ranks) -> nn.Module:
     """Shard the model in place. What lies outside of its blocks is small and stays put together in a pass."""
     mesh = init_device_mesh(ranks.device.type, (ranks.world_size,))
-    dtype = torch.bfloat16 if settings.precision == "bf16" else None
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in model.blocks():
-        fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(block, mesh=mesh, reshard_after_forward=True)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)
     return model
 
