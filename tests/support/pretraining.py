@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from phenoscale.config import parse_config
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import load_manifest_fields
@@ -11,7 +13,9 @@ from phenoscale.models.families import model_config
 from phenoscale.models.flops import meta_model
 from phenoscale.models.mae import MaskedAutoencoderConfig
 from phenoscale.training.config import PretrainConfig
+from phenoscale.training.guards import Verdict
 from phenoscale.training.labels import label_fields
+from phenoscale.training.metrics import TIMINGS, read_records
 from phenoscale.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from phenoscale.training.task import TrainingTask
 
@@ -86,3 +90,44 @@ def tiny_task(manifest, folder, *, ranks, settings=None, **changes):
         ranks=ranks,
         **changes,
     )
+
+
+class At:
+    """A callback that does something at one step."""
+
+    def __init__(self, step, *, verdict=Verdict.CONTINUE, act=None):
+        self.step, self.verdict, self.act = step, verdict, act
+        self.seen = []
+
+    def see(self, record):
+        self.seen.append(record["step"])
+        if record["step"] == self.step:
+            if self.act is not None:
+                self.act()
+            return self.verdict
+        return Verdict.CONTINUE
+
+
+class LostError(Exception):
+    """What ends a training in the middle."""
+
+
+def lose():
+    """End a training in the middle."""
+    raise LostError
+
+
+def weights(result):
+    """A copy of the tensors of a trained model."""
+    return {name: value.detach().clone() for name, value in result.model.state_dict().items()}
+
+
+def same(left, right):
+    """Whether two sets of tensors agree to the last bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def records_without_times(folder):
+    """The live record without what depends on the machine."""
+    records = read_records(folder / "logs" / "metrics.jsonl")
+    return [{name: value for name, value in record.items() if name not in TIMINGS} for record in records]

@@ -10,6 +10,7 @@ from phenoscale.training.guards import (
     Verdict,
     ask,
     build_guards,
+    describe_descent,
 )
 from phenoscale.training.settings import GuardSettings
 
@@ -41,6 +42,22 @@ def test_plateau_monitor_tells_plateau_and_second_descent():
     assert len(events) == 2
     assert "event=plateau" in events[0]
     assert 'event="descent after a plateau"' in events[1]
+
+
+def test_summary_names_where_the_loss_stood_still_and_where_it_fell_again():
+    steep, flat, second = (
+        [1.0 - 0.02 * n for n in range(30)],
+        [0.4] * 300,
+        [0.4 - 0.01 * n for n in range(30)],
+    )
+    records = [{"step": 10 * n, "loss": loss} for n, loss in enumerate(steep + flat + second, start=1)]
+    found = describe_descent(records, num_records=20)
+    # what smoothing has left of the descent, .18 * .9^n, is below .1 % of the loss some 60 records after it
+    assert 900 < found["plateau_from_step"] < 1100
+    assert 3300 < found["second_descent_step"] < 3400
+    assert describe_descent(records[:30], num_records=20) == dict.fromkeys(found)
+    assert describe_descent(records[:300], num_records=20) == {**found, "second_descent_step": None}
+    assert describe_descent(records, num_records=0) == dict.fromkeys(found)
 
 
 def test_early_stop_waits_for_its_patience_and_looks_at_validation_only():

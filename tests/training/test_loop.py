@@ -13,10 +13,11 @@ from phenoscale.loading.crops import CropLoader, CropMinibatch
 from phenoscale.loading.fields import load_manifest_fields
 from phenoscale.loading.plan import mask_noise
 from phenoscale.loading.prefetch import Prefetcher
+from phenoscale.models.flops import forward_flops
 from phenoscale.models.mae import MaskedAutoencoder
 from phenoscale.training.guards import Verdict
 from phenoscale.training.loop import noise_seed, train
-from phenoscale.training.metrics import TIMINGS, read_records
+from phenoscale.training.metrics import read_records
 from phenoscale.training.preemption import Preemption
 from phenoscale.training.settings import GuardSettings
 from phenoscale.training.validation import (
@@ -25,44 +26,17 @@ from phenoscale.training.validation import (
     read_fixed_crops,
     validation_terms,
 )
-from tests.support.pretraining import tiny_model, tiny_settings, tiny_task
-
-
-class At:
-    """A callback that does something at one step."""
-
-    def __init__(self, step, *, verdict=Verdict.CONTINUE, act=None):
-        self.step, self.verdict, self.act = step, verdict, act
-        self.seen = []
-
-    def see(self, record):
-        self.seen.append(record["step"])
-        if record["step"] == self.step:
-            if self.act is not None:
-                self.act()
-            return self.verdict
-        return Verdict.CONTINUE
-
-
-class LostError(Exception):
-    """What ends a training in the middle."""
-
-
-def lose():
-    raise LostError
-
-
-def weights(result):
-    return {name: value.detach().clone() for name, value in result.model.state_dict().items()}
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-def records_without_times(folder):
-    records = read_records(folder / "logs" / "metrics.jsonl")
-    return [{name: value for name, value in record.items() if name not in TIMINGS} for record in records]
+from tests.support.pretraining import (
+    At,
+    LostError,
+    lose,
+    records_without_times,
+    same,
+    tiny_model,
+    tiny_settings,
+    tiny_task,
+    weights,
+)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 4])
@@ -106,6 +80,18 @@ def test_bf16_training_resumes_to_the_last_bit_too(manifest, tmp_path, alone):
         )
     resumed = train(tiny_task(manifest, tmp_path / "parts", ranks=alone, settings=settings))
     assert same(weights(whole), weights(resumed))
+
+
+def test_record_counts_crops_and_operations_and_how_the_machine_is_used(manifest, tmp_path, alone):
+    settings = tiny_settings(num_steps=3)
+    train(tiny_task(manifest, tmp_path, ranks=alone, settings=settings))
+    records = read_records(tmp_path / "logs" / "metrics.jsonl")
+    for step, record in enumerate(records, start=1):
+        assert record["crops"] == 8 * step
+        assert record["flops"] == 8 * step * 3 * forward_flops(settings.model)
+        assert 0 <= record["loader_wait"] <= 1
+        assert record["memory_gb"] > 0.01
+    assert 0 < records[0]["cpu_seconds"] < records[2]["cpu_seconds"]
 
 
 def test_preempted_training_saves_its_step_and_goes_on_from_there(manifest, tmp_path, alone):

@@ -49,3 +49,20 @@ def test_every_trained_parameter_is_in_exactly_one_group():
         grouped = [id(value) for group in optimizer.param_groups for value in group["params"]]
         assert sorted(grouped) == sorted(id(value) for value in model.parameters())
         assert [group["weight_decay"] for group in optimizer.param_groups] == [0.05, 0.0]
+
+
+def test_sgd_with_momentum_equals_its_two_line_reference():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    layer = torch.nn.Linear(3, 4, bias=False, dtype=torch.float64)
+    layer.weight.data.copy_(weight)
+    settings = OptimizerSettings(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
+    optimizer = build_optimizer(layer, settings=settings)
+    velocity = torch.zeros_like(weight)
+    for _ in range(10):
+        gradient = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+        velocity = 0.9 * velocity + gradient + 1e-2 * weight
+        weight = weight - 0.1 * velocity
+        layer.weight.grad = gradient
+        optimizer.step()
+    torch.testing.assert_close(layer.weight.data, weight, rtol=0, atol=1e-12)

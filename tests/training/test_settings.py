@@ -34,3 +34,11 @@ def test_batch_that_does_not_divide_is_refused_with_the_numbers_and_the_nearest_
         plan_batch(global_batch, micro_batch=micro_batch, num_ranks=num_ranks)
     for words in named:
         assert words in str(error.value)
+
+
+def test_forward_pass_is_a_whole_number_of_groups_of_one_plate():
+    assert plan_batch(64, micro_batch=32, num_ranks=2, same_plate=16).num_accumulations == 1
+    with pytest.raises(UserError) as error:
+        plan_batch(64, micro_batch=8, num_ranks=2, same_plate=16)
+    for words in ("forward pass of 8 crops", "groups of 16", "micro_batch 16", "model.ghost_batch"):
+        assert words in str(error.value)

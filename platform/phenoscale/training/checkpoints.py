@@ -196,7 +196,7 @@ class Checkpoints:
         return None
 
     def _check(self, header: CheckpointHeader) -> None:
-        own = dataclasses.asdict(self._settings.model)
+        own = json.loads(json.dumps(dataclasses.asdict(self._settings.model)))  # as JSON has it: no tuples
         different = [name for name in own if header.architecture.get(name) != own[name]]
         way_out = f"train into another folder, or remove {self._folder} to start from the beginning"
         if different:
