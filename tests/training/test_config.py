@@ -4,8 +4,8 @@ import pytest
 
 from phenoscale.config import fingerprint, parse_config
 from phenoscale.errors import UserError
-from phenoscale.models.families import model_config
-from phenoscale.training.config import PretrainConfig
+from phenoscale.models.families import FAMILIES, model_config
+from phenoscale.training.config import ModelConfig, PretrainConfig
 
 FACTS = {"num_channels": 5, "intensity_scale": 255.0, "precision": "fp32"}
 
@@ -65,7 +65,60 @@ def test_dimensions_that_do_not_fit_together_are_refused():
 
 def test_what_does_not_change_the_numbers_does_not_change_the_fingerprint():
     plain = fingerprint(PretrainConfig())
-    assert fingerprint(parse(micro_batch=4, checkpoint_every_steps=3, keep_checkpoints=9)) == plain
+    assert fingerprint(parse(micro_batch=4, checkpoint_every_steps=3, recompute="blocks")) == plain
     assert fingerprint(parse(runtime={"num_processes": 4, "device": "cpu"}, manifest="elsewhere")) == plain
     for change in ({"seed": 1}, {"global_batch": 8}, {"loss": {"alpha": 0.0}}, {"flips": False}):
         assert fingerprint(parse(**change)) != plain
+
+
+def test_every_setting_of_every_family_can_be_set_and_no_other():
+    facts = {"num_channels", "num_classes", "crop_size"}
+    settings = {name for family in FAMILIES.values() for name in family.settings} - facts
+    assert set(ModelConfig.model_fields) - {"family", "size"} == settings
+    assert set(ModelConfig.model_fields["family"].annotation.__args__) == set(FAMILIES)
+
+
+def test_setting_that_a_family_does_not_have_is_refused_with_those_it_has():
+    config = parse(model={"family": "mu_net", "size": "tiny", "num_heads": 3})
+    with pytest.raises(UserError, match=r"mu_net has no setting num_heads.*widths"):
+        config.settings(num_fields=10, **FACTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"family": "mae", "size": "L/8", "mask_ratio": 0.5}, {"embedding_dim": 48, "mask_ratio": 0.5}),
+        ({"family": "ca_mae", "size": "openphenom"}, {"crop_size": 64}),
+        ({"family": "mu_net", "size": "L"}, {"widths": (8, 16, 32)}),
+        ({"family": "wsl", "size": "B/16"}, {"backbone": "vit"}),
+        ({"family": "wsl", "size": "densenet161", "ghost_batch": 16}, {"ghost_batch": 4}),
+    ],
+)
+def test_tiny_rehearses_any_recipe_with_its_optimizer_schedule_and_loss(model, expected):
+    config = parse(
+        model=model,
+        tiny=True,
+        crop_size=256,
+        global_batch=16384,
+        optimizer={"name": "adamw", "learning_rate": 3e-5},
+        schedule={"shape": "one_cycle_released"},
+        loss={"alpha": 0.3},
+        ema_decay=0.99,
+    )
+    settings = config.settings(num_fields=1000, num_classes=7, **FACTS)
+    for name, value in expected.items():
+        assert getattr(settings.model, name) == value
+    assert (settings.global_batch, settings.schedule.num_steps) == (8, 2)
+    assert (settings.optimizer.name, settings.optimizer.learning_rate) == ("adamw", 3e-5)
+    assert (settings.schedule.shape, settings.loss.alpha) == ("one_cycle_released", 0.3)
+    assert (settings.ema_decay, settings.model.crop_size) == (0.99, 64)
+    assert config.as_trained().num_validation_crops == 4
+    assert fingerprint(config) != fingerprint(parse(tiny=True))
+    assert parse(tiny=True, crop_size=32).settings(num_fields=9, **FACTS).model.crop_size == 32
+
+
+def test_labels_are_balanced_for_wsl_unless_said_otherwise():
+    assert parse(model={"family": "wsl"}).balances_labels
+    assert not parse(model={"family": "wsl"}, sampling="uniform").balances_labels
+    assert not parse().balances_labels
+    assert parse(sampling="balanced").balances_labels

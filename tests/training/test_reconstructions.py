@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from phenoscale.loading.fields import load_manifest_fields, select_rows
+from phenoscale.models.families import build_model
 from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.models.preprocess import standardize
 from phenoscale.training.labels import NEGATIVE_CONTROL
 from phenoscale.training.reconstructions import (
     choose_rows_to_show,
@@ -13,7 +15,8 @@ from phenoscale.training.reconstructions import (
     reconstruct,
     write_reconstructions,
 )
-from tests.support.pretraining import tiny_settings
+from phenoscale.training.validation import read_fixed_crops
+from tests.support.pretraining import family_model, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,34 @@ def test_visible_patches_are_kept_and_removed_ones_are_the_model_s(shown):
     assert np.array_equal(shown.reconstruction_NCHW[kept], shown.original_NCHW[kept])
     assert not np.allclose(shown.reconstruction_NCHW[~kept], shown.original_NCHW[~kept])
     assert np.allclose(shown.original_NCHW.mean(axis=(2, 3)), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["ca_mae", "mu_net"])
+def test_every_masked_family_shows_the_standardized_crops_and_what_it_saw(fields, family):
+    settings = tiny_settings(model=family_model(family))
+    rows = choose_rows_to_show(fields, num_crops=4)
+    model = build_model(settings.model, seed=0)
+    shown = reconstruct(model, fields=fields, rows=rows, settings=settings)
+    crops = read_fixed_crops(fields, rows=rows, settings=settings).crops_NCHW
+    ready = standardize(crops, intensity_scale=settings.intensity_scale).numpy()
+    assert np.array_equal(shown.original_NCHW, ready)
+    is_hidden = shown.masked_NCHW == 0
+    assert is_hidden.mean() == pytest.approx(0.75, abs=0.01)
+    assert np.array_equal(shown.masked_NCHW[~is_hidden], ready[~is_hidden])
+    # channel-agnostic masks differ between channels, the others hide all channels of a patch
+    assert np.array_equal(is_hidden[:, 0], is_hidden[:, 1]) == (family == "mu_net")
+
+
+def test_of_mixed_channels_one_set_is_shown_and_named(mixed_manifest):
+    fields = load_manifest_fields(mixed_manifest, absent="zero")
+    settings = tiny_settings(model=family_model("ca_mae", num_channels=4))
+    model = build_model(settings.model, seed=0)
+    shown = reconstruct(
+        model, fields=fields, rows=choose_rows_to_show(fields, num_crops=4), settings=settings
+    )
+    assert shown.channels in (("DNA", "ER", "RNA"), ("DNA", "ER", "AGP"))
+    assert shown.original_NCHW.shape == (4, 3, 32, 32)
+    assert np.allclose(shown.original_NCHW.std(axis=(2, 3)), 1, atol=0.02)
 
 
 def test_file_holds_arrays_and_labels_without_pickles(shown, tmp_path):

@@ -1,7 +1,46 @@
-"""What the training code needs to run."""
+"""What a training opens and writes, and what the training code needs to run."""
 
+import json
 import subprocess
 import sys
+
+import numpy as np
+import pytest
+
+from phenoscale.errors import UserError
+from phenoscale.models.encoder import load_encoder
+from phenoscale.training.stage import run_pretrain
+from tests.support.pretraining import tiny_config
+
+
+def test_weakly_supervised_training_balances_labels_and_says_what_it_learned(manifest, tmp_path):
+    model = {"family": "wsl", "size": "dense-tiny", "ghost_batch": 4}
+    result = run_pretrain(tiny_config(manifest, tmp_path, model=model, num_steps=4, ema_decay=0.9))
+    summary = json.loads((result.path / "logs" / "summary.json").read_text())
+    assert summary["num_classes"] == 5
+    assert 0 <= summary["accuracy"] <= 1
+    assert 0 <= summary["validation_accuracy"] <= 1
+    assert summary["validation_loss"] > 0
+    assert summary["cpu_seconds"] > 0
+    assert summary["plateau_from_step"] is None
+    assert not (result.path / "reconstructions.npz").exists()
+    encoder = load_encoder(result.path)
+    assert (encoder.config.architecture, encoder.config.ghost_batch) == ("densenet", 4)
+
+
+def test_stores_of_different_channels_train_a_channel_agnostic_encoder_only(mixed_manifest, tmp_path):
+    model = {"family": "ca_mae", "size": "tiny"}
+    result = run_pretrain(tiny_config(mixed_manifest, tmp_path, model=model, num_steps=3))
+    summary = json.loads((result.path / "logs" / "summary.json").read_text())
+    config = load_encoder(result.path).config
+    assert config.channels == ("DNA", "ER", "RNA", "AGP")
+    assert summary["flops"] == pytest.approx(24 * 3 * 1e9 * summary["forward_gflops_per_crop"])
+    with np.load(result.path / "reconstructions.npz") as arrays:
+        assert len(arrays["channels"]) == arrays["original"].shape[1] == 3
+    with pytest.raises(UserError, match="absent"):
+        run_pretrain(tiny_config(mixed_manifest, tmp_path))
+    with pytest.raises(UserError, match="legacy transforms the tokens of all channels together"):
+        run_pretrain(tiny_config(mixed_manifest, tmp_path, model=model, loss={"fourier": "legacy"}))
 
 
 def test_training_step_travels_without_config_tracking_pipeline_or_plot_libraries():
