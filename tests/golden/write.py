@@ -1,12 +1,14 @@
 """Write the golden files again (`make golden`); their diff is what to review."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from phenoscale.config import Config, config_yaml, load_config
 from phenoscale.operations.pipeline import FamiliesConfig, FullConfig
 from phenoscale.recipes import find_recipe, recipe_names
 from phenoscale.training.config import PretrainConfig
+from tests.golden.loss_curves import write_curves
 
 FOLDER = Path(__file__).parent
 
@@ -34,3 +36,5 @@ def write_recipes(folder: Path) -> list[Path]:
 if __name__ == "__main__":
     os.environ.pop("PHENOSCALE_TEST_DATA", None)
     write_recipes(FOLDER / "recipes")
+    with tempfile.TemporaryDirectory() as place:
+        write_curves(Path(place))
