@@ -8,7 +8,7 @@ import torch
 from scipy.special import erf, softmax
 from timm.models.vision_transformer import ParallelScalingBlock
 
-from phenoscale.models.blocks import ParallelBlock, TokenNorm
+from phenoscale.models.blocks import ParallelBlock, StochasticDepth, TokenNorm
 from phenoscale.models.vit import seeded
 from tests.golden.legacy_block import GOLDEN_FILE, golden_tokens, golden_weights
 
@@ -137,3 +137,29 @@ def test_dropped_paths_leave_a_crop_as_it_was_and_kept_ones_are_scaled_up():
     dropped = change.flatten(1).abs().sum(dim=1) == 0
     assert 4 < dropped.sum() < 28
     torch.testing.assert_close(change[~dropped], 2 * full[~dropped], atol=1e-4, rtol=1e-4)
+
+
+def test_blocks_of_any_drop_rate_share_one_compiled_graph():
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    blocks = [parallel_block(drop_path=rate).train() for rate in torch.linspace(0.01, 0.6, 12).tolist()]
+    for block in blocks:
+        block.compile(backend=count)
+        block(some_tokens())
+    torch.compiler.reset()
+    assert len(graphs) == 1
+
+
+def test_stochastic_depth_drops_as_often_as_asked_and_keeps_the_mean():
+    depth = StochasticDepth(0.25).train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kept = depth(torch.ones(20_000, 1, 1)).flatten()
+    assert sorted(set(kept.tolist())) == pytest.approx([0.0, 1 / 0.75])
+    assert (kept == 0).float().mean().item() == pytest.approx(0.25, abs=0.015)  # five standard errors
+    assert torch.equal(depth.eval()(torch.ones(8, 1, 1)), torch.ones(8, 1, 1))

@@ -7,7 +7,6 @@ N heads, K dimensions of a head, H hidden units of the MLP.
 from typing import Any
 
 import torch
-from timm.layers.drop import DropPath
 from timm.layers.layer_scale import LayerScale
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -22,13 +21,42 @@ class TokenNorm(nn.LayerNorm):
         super().__init__(dim, eps=1e-6, **placement)
 
 
+class StochasticDepth(nn.Module):
+    """In training, leaves out a residual branch of random crops. Huang et al. (2016), arXiv:1603.09382.
+
+    The rate that counts is a tensor. As a number, which differs from block to block, it would be a constant
+    of the compiled block: each block would be compiled anew, and after eight of them torch gives up and runs
+    the others uncompiled.
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+        self.register_buffer("keep_prob", torch.tensor(1.0 - drop_prob), persistent=False)
+        self.keep_prob: Tensor
+
+    def forward(self, branch_BLD: Tensor) -> Tensor:
+        """The branch, with that of random crops zero, and the others scaled up to the same mean."""
+        if not self.training:
+            return branch_BLD
+        kept_B11 = torch.bernoulli(self.keep_prob.expand(branch_BLD.shape[0], 1, 1))
+        return branch_BLD * (kept_B11 / self.keep_prob).to(branch_BLD.dtype)
+
+
+def stochastic_depth(drop_prob: float) -> nn.Module:
+    """Stochastic depth, or nothing where nothing is left out."""
+    return StochasticDepth(drop_prob) if drop_prob > 0 else nn.Identity()
+
+
 class StandardBlock(Block):
     """timm's pre-norm block with biases: attention, then MLP, each with its own norm and residual."""
 
-    def __init__(self, dim: int, num_heads: int, **settings: Any) -> None:
-        """Take timm's settings: mlp_ratio, qk_norm, init_values (of LayerScale), drop_path."""
+    def __init__(self, dim: int, num_heads: int, *, drop_path: float = 0.0, **settings: Any) -> None:
+        """Take timm's settings: mlp_ratio, qk_norm, init_values (of LayerScale)."""
         fixed: dict[str, Any] = {"qkv_bias": True, "norm_layer": TokenNorm, "attn_layer": TokenAttention}
         super().__init__(dim, num_heads, **settings, **fixed)
+        self.drop_path1 = stochastic_depth(drop_path)
+        self.drop_path2 = stochastic_depth(drop_path)
 
 
 class ParallelBlock(nn.Module):
@@ -67,7 +95,7 @@ class ParallelBlock(nn.Module):
         self.attn_out_proj = nn.Linear(dim, dim)
         self.mlp_out_proj = nn.Linear(hidden_dim, dim)
         self.ls = nn.Identity() if layer_scale_init is None else LayerScale(dim, layer_scale_init)
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
         """Tokens after the block: [B, L, D]."""
