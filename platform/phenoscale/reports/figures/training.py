@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 600
 _COLUMNS: Final = 3
+_FEW: Final = 12
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,15 @@ def _draw_loss(axes: Axes, view: LossView) -> None:
 
 
 def _draw_monitor(axes: Axes, monitor: Monitor, *, x_label: str) -> None:
-    axes.plot(*_thin(monitor.curve), color=MUTED, linewidth=1.3)
+    # so few points that a line may not show them
+    marker = "." if len(monitor.curve.x) <= _FEW else ""
+    axes.plot(*_thin(monitor.curve), color=MUTED, linewidth=1.3, marker=marker)
     axes.set_title(monitor.title, fontsize=9, fontweight="normal")
     axes.set_xlabel(x_label, fontsize=8.5)
     axes.set_ylim(0, 1.12 * max(*monitor.curve.values, 1e-12))
     axes.locator_params(axis="y", nbins=3)
     axes.locator_params(axis="x", nbins=4)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
     if monitor.is_share:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
 
