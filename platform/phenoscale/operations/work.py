@@ -26,11 +26,12 @@ def count_crops(config: Config) -> int | None:
 
 def training_crops(config: PretrainConfig) -> int:
     """Crops that a training sees: steps times the global minibatch."""
-    if config.num_steps is not None:
-        return config.num_steps * config.global_batch
+    trained = config.as_trained()
+    if trained.num_steps is not None:
+        return trained.num_steps * trained.global_batch
     num_fields = read_manifest(config.manifest).count("train")
-    num_steps = max(1, round(config.num_epochs * num_fields / config.global_batch))
-    return num_steps * config.global_batch
+    num_steps = max(1, round(trained.num_epochs * num_fields / trained.global_batch))
+    return num_steps * trained.global_batch
 
 
 def _crops_of_all_fields(manifest: str, *, encoder: str, layout_of: EmbedConfig | ProbeConfig) -> int:

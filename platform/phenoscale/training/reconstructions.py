@@ -65,8 +65,8 @@ class Reconstructions:
 def choose_rows_to_show(fields: ManifestFields, *, num_crops: int) -> NDArray[np.int64]:
     """Rows of validation fields (training fields if there are none): half negative controls, half others.
 
-    Others are of as many perturbations as possible; all have the channels that most have. The choice depends on
-    the manifest only.
+    Others are of as many perturbations as possible; all have the channels that most have. The choice
+    depends on the manifest only.
     """
     split = fields.frame["split"]
     wanted = "validation" if (split == "validation").any() else "train"
