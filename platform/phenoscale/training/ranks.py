@@ -142,7 +142,7 @@ def _agree_on_name(store: Store, place: Ranks) -> str:
     if not place.is_first:
         store.set(f"request-{place.rank}", own)
         name = store.get(f"answer-{own}").decode()
-        store.set(f"{name}-{place.rank}", b"here")
+        store.set(f"{name}-{place.rank}", "here")
         return name
     missing = set(range(1, place.world_size))
     deadline = time.monotonic() + COLLECTIVE_TIMEOUT.total_seconds()
