@@ -18,6 +18,13 @@ from safetensors.numpy import load_file
 from phenoscale.training.metrics import read_records
 
 TORCHRUN = ("-m", "torch.distributed.run")
+PLAIN = {  # under plain SGD rounding is not amplified; stochastic depth is drawn per rank, so there is none
+    "model": {"size": "tiny"},
+    "global_batch": 12,
+    "num_steps": 90,
+    "checkpoint_every_steps": 13,
+    "optimizer": {"name": "sgd", "learning_rate": 0.05},
+}
 
 
 def with_processes(config, num_processes):

@@ -14,6 +14,7 @@ from phenoscale.training.metrics import read_records
 from phenoscale.training.stage import run_pretrain
 from tests.support.pretraining import tiny_config
 from tests.support.pretraining_processes import (
+    PLAIN,
     in_workspace,
     largest_difference,
     only_checkpoint,
@@ -26,27 +27,7 @@ from tests.support.pretraining_processes import (
 
 pytestmark = pytest.mark.ranks
 
-NO_DROP_PATH = {"model": {"size": "tiny"}}  # it is drawn per rank
-PLAIN = {
-    **NO_DROP_PATH,
-    "global_batch": 12,
-    "num_steps": 90,
-    "checkpoint_every_steps": 13,
-    "optimizer": {"name": "sgd", "learning_rate": 0.05},
-}
-
-
-@pytest.fixture(scope="module")
-def one_rank(manifest, tmp_path_factory):
-    """A training by one process under SGD."""
-    return run_pretrain(tiny_config(manifest, tmp_path_factory.mktemp("one"), **PLAIN))
-
-
-@pytest.fixture(scope="module")
-def two_ranks(manifest, tmp_path_factory):
-    """The same training by two processes, undisturbed, with three accumulations a step."""
-    place = tmp_path_factory.mktemp("two")
-    return run_pretrain(tiny_config(manifest, place, num_processes=2, micro_batch=2, **PLAIN))
+NO_DROP_PATH = {"model": PLAIN["model"]}
 
 
 def test_two_ranks_give_the_losses_of_one_under_lion(manifest, tmp_path):
