@@ -70,7 +70,7 @@ def train_encoder(
     Returns:
         The summary of the training; empty on other ranks than 0.
     """
-    labeled = _open_fields(config)
+    labeled = open_fields(config)
     task = build_task(config, labeled=labeled, folder=folder, ranks=ranks)
     result = train(dataclasses.replace(task, after_record=after_record, preemption=preemption))
     summary: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def train_encoder(
     return summary
 
 
-def _open_fields(config: PretrainConfig) -> LabeledFields:
+def open_fields(config: PretrainConfig) -> LabeledFields:
     """The fields to train on, and their classes where the model learns labels or the crops are drawn by them.
 
     Raises:
