@@ -9,6 +9,7 @@ import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder
+from phenoscale.training.session import build_task, open_fields
 from phenoscale.training.stage import run_pretrain
 from tests.support.pretraining import tiny_config
 
@@ -56,3 +57,16 @@ def test_planning_a_training_needs_no_torch():
     program = "import sys, phenoscale.training.stage; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_labels_are_drawn_equally_often_where_they_are_balanced(manifest, tmp_path, alone):
+    for sampling, expected in (("balanced", 22 / 5), ("uniform", None)):
+        config = tiny_config(manifest, tmp_path, model={"family": "wsl", "size": "tiny"}, sampling=sampling)
+        task = build_task(config, labeled=open_fields(config), folder=tmp_path / "out", ranks=alone)
+        num_epochs = 40
+        rows = task.source.minibatch(0, global_batch=22 * num_epochs).rows
+        counts = np.bincount(task.labels[rows], minlength=5) / num_epochs
+        if expected is None:
+            assert counts.tolist() == [4.0, 4.0, 4.0, 2.0, 8.0]  # guides of two plates, and their controls
+        else:
+            assert counts == pytest.approx([expected] * 5, abs=0.2)
