@@ -55,8 +55,8 @@ class StandardBlock(Block):
         """Take timm's settings: mlp_ratio, qk_norm, init_values (of LayerScale)."""
         fixed: dict[str, Any] = {"qkv_bias": True, "norm_layer": TokenNorm, "attn_layer": TokenAttention}
         super().__init__(dim, num_heads, **settings, **fixed)
-        self.drop_path1 = stochastic_depth(drop_path)
-        self.drop_path2 = stochastic_depth(drop_path)
+        self.add_module("drop_path1", stochastic_depth(drop_path))
+        self.add_module("drop_path2", stochastic_depth(drop_path))
 
 
 class ParallelBlock(nn.Module):
