@@ -69,4 +69,4 @@ def test_labels_are_drawn_equally_often_where_they_are_balanced(manifest, tmp_pa
         if expected is None:
             assert counts.tolist() == [4.0, 4.0, 4.0, 2.0, 8.0]  # guides of two plates, and their controls
         else:
-            assert counts == pytest.approx([expected] * 5, abs=0.2)
+            assert counts == pytest.approx([expected] * 5, abs=0.5)
