@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from phenoscale.errors import UserError
 from phenoscale.loading.fields import load_store_fields
 from phenoscale.schema.manifest import Manifest, StoreRef, write_manifest
 from phenoscale.screens.store import open_screen
 from phenoscale.training.metrics import read_records
+from phenoscale.training.stage import run_pretrain
+from tests.support.pretraining import tiny_config
 from tests.support.pretraining_processes import free_port
 from tests.support.rank_programs import CASES, CROSSED, CROSSINGS, MIXED, WAYS, train_case
 from tests.support.screens import make_tiny_store
@@ -115,3 +118,9 @@ def test_ranks_whose_crops_have_different_channels_train_what_one_trains(
     train_case(MIXED, mixed_manifest, tmp_path, ranks=alone)
     assert curves(by_two / "mixed") == pytest.approx(curves(tmp_path), abs=1e-5)
     assert largest_difference(by_two / "mixed", tmp_path) < 1e-6
+
+
+def test_shards_need_crops_with_the_same_channels(mixed_manifest, tmp_path):
+    model = {"family": "ca_mae", "size": "tiny"}
+    with pytest.raises(UserError, match="parallel fsdp needs crops with the same channels"):
+        run_pretrain(tiny_config(mixed_manifest, tmp_path, parallel="fsdp", model=model))
