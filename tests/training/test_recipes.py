@@ -72,5 +72,8 @@ def test_every_recipe_can_be_rehearsed_in_two_steps(name, manifest, tmp_path):
     records = read_records(result.path / "metrics.jsonl")
     assert [record["step"] for record in records] == [1, 2]
     encoder = load_encoder(result.path)
+    if config.model.family in ("mae", "ca_mae"):
+        assert (encoder.config.block_style, encoder.config.qk_norm) == ("parallel", True)
+        assert encoder.config.layer_scale_init == 1e-4
     assert encoder.config.num_training_crops == 16
     assert encoder.embed(raw_crops(8, size=64)).isfinite().all()

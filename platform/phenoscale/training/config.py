@@ -20,6 +20,7 @@ TINY_BATCH = 8
 TINY_STEPS = 2
 TINY_GHOST_BATCH = 4
 TINY_VALIDATION_CROPS = 4
+BLOCK_SETTINGS = ("block", "qk_norm", "layer_scale_init")
 
 
 class ModelConfig(Config):
@@ -75,8 +76,14 @@ class ModelConfig(Config):
         )
 
     def shrunk(self) -> ModelConfig:
-        """The smallest model of the same family and kind."""
+        """The smallest model of the same family and kind, with blocks like those of this one."""
+        from phenoscale.models.families import find_family
+
+        of_size = find_family(self.family).sizes.get(self.size, {})
+        own = {name: getattr(self, name) for name in BLOCK_SETTINGS}
+        blocks = {name: of_size.get(name) if value is None else value for name, value in own.items()}
         return ModelConfig(
+            **blocks,
             family=self.family,
             size="dense-tiny" if self.size.startswith("dense") else "tiny",
             mask_ratio=self.mask_ratio,
