@@ -40,10 +40,10 @@ def wrap_model(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks
         model,
         device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
         gradient_as_bucket_view=True,
-        # the decoders of channels that none of a rank's crops has are not used there
-        find_unused_parameters=hasattr(settings.model, "max_channels"),
     )
-    wrapped.broadcast_buffers = False  # the only buffers are tables of positions, which never change
+    # Tables of positions never change. The running averages of ordinary batch norm are those of a rank's own
+    # crops, as everywhere without synchronized statistics; the encoder gets rank 0's.
+    wrapped.broadcast_buffers = False
     return wrapped
 
 
