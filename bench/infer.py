@@ -63,8 +63,7 @@ def open_ours(encoder: VitEncoder, crops_BCHW: Tensor, *, bench: Bench) -> Calla
     """The encoder's own `embed`."""
     encoder.to(bench.device)
     if bench.options.compile:
-        for block in encoder.weights.blocks:
-            block.compile()
+        encoder.compile_blocks()
     return lambda: encoder.embed(crops_BCHW)
 
 

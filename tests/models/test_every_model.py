@@ -159,6 +159,25 @@ def test_blocks_are_parts_of_the_model_each_once(config):
     assert {id(block) for block in blocks} <= parts
 
 
+def test_compiled_blocks_of_a_transformer_embed_alike(config):
+    encoder = encoder_in(build_model(config, seed=1))
+    crops = raw_crops(config)
+    expected = encoder.embed_blocks(crops)
+    runs = []
+
+    def counting(graph, _):
+        def run(*arguments):
+            runs.append(1)
+            return graph(*arguments)
+
+        return run
+
+    encoder.compile_blocks(counting)
+    torch.testing.assert_close(encoder.embed_blocks(crops), expected, atol=1e-5, rtol=1e-5)
+    is_transformer = hasattr(encoder.weights, "blocks")
+    assert len(runs) == (encoder.num_blocks if is_transformer else 0)
+
+
 @pytest.mark.gpu
 def test_gpu_and_cpu_agree(config):
     model = build_model(config, seed=1).eval()

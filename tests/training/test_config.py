@@ -117,6 +117,19 @@ def test_tiny_rehearses_any_recipe_with_its_optimizer_schedule_and_loss(model, e
     assert parse(tiny=True, crop_size=32).settings(num_fields=9, **FACTS).model.crop_size == 32
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"size": "H/14"}, "no size 'H/14'.*G/8"),
+        ({"size": "L/16", "num_heads": 7}, "embedding_dim 1024"),
+        ({"family": "mu_net", "size": "L", "num_heads": 3}, "mu_net has no setting num_heads"),
+    ],
+)
+def test_rehearsal_refuses_the_model_that_the_training_would_refuse(model, words):
+    with pytest.raises(UserError, match=words):
+        parse(model=model, tiny=True).settings(num_fields=9, **FACTS)
+
+
 def test_labels_are_balanced_for_wsl_unless_said_otherwise():
     assert parse(model={"family": "wsl"}).balances_labels
     assert not parse(model={"family": "wsl"}, sampling="uniform").balances_labels

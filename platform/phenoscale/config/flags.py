@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from phenoscale.errors import UserError
 
 _SEQUENCES: Final = (list, tuple, set, frozenset, Sequence)
 _NOTHING: Final = ("none", "null")
+_POWER_OF_TEN: Final = re.compile(r"\d+(\.\d*)?[eE]\+?\d{1,2}")
 
 
 def interpret_flag(cls: type[Config], name: str, *, value: Any) -> Any:
@@ -21,6 +23,7 @@ def interpret_flag(cls: type[Config], name: str, *, value: Any) -> Any:
     - dict: repeated `name=value` flags; text that starts with `{` is YAML.
     - section, or list or dict of sections: YAML.
     - optional: `none` and `null` mean no value.
+    - whole number: `16e6` is 16000000.
     Everything else is left as text, which pydantic reads by the field's type.
     """
     annotation = annotation_of(cls, name)
@@ -38,6 +41,8 @@ def interpret_flag(cls: type[Config], name: str, *, value: Any) -> Any:
         return _read_list(name, texts)
     if any(isinstance(option, type) and issubclass(option, Config) for option in options):
         return _read_yaml_text(name, texts[-1])
+    if int in options and _POWER_OF_TEN.fullmatch(texts[-1]) and float(texts[-1]).is_integer():
+        return int(float(texts[-1]))
     return texts[-1]
 
 

@@ -55,6 +55,9 @@ class EmbedConfig(Config):
     )
     engine: Literal["in_process"] = runtime("in_process", help="in_process: this process embeds every plate")
     minibatch_size: int = runtime(0, ge=0, help="crops embedded at once; 0: 64 on a CPU, 512 on a GPU")
+    compile: bool = runtime(
+        False, help="compile each block of a transformer (needs a C++ compiler; pays on GPUs)"
+    )
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")

@@ -73,6 +73,8 @@ def _build(folder: Path, *, config: EmbedConfig, place: Path, observe: Observer)
     encoder = load_encoder(place, device=device)
     if config.precision != "encoder":
         encoder.config = dataclasses.replace(encoder.config, precision=config.precision)
+    if config.compile:
+        encoder.compile_blocks()
     fields = _open_for(encoder, config=config)
     for partial_file in folder.rglob(".*.partial"):
         partial_file.unlink()

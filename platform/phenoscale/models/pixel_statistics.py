@@ -3,6 +3,8 @@
 Shapes: B minibatch, C channels, H W pixels, D = 5 * C dimensions.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,9 @@ class PixelStatistics(nn.Module):
 
     def initialize(self, generator: torch.Generator) -> None:
         """Nothing is drawn: there are no weights."""
+
+    def compile_blocks(self, backend: Any = "inductor") -> None:
+        """Nothing is compiled: there are no blocks."""
 
     @torch.no_grad()
     def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Shapes: B minibatch, C channels, H W pixels, D dimensions.
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,9 @@ class RandomVectors(nn.Module):
 
     def initialize(self, generator: torch.Generator) -> None:
         """Nothing is drawn: the seed is part of the config."""
+
+    def compile_blocks(self, backend: Any = "inductor") -> None:
+        """Nothing is compiled: there are no blocks."""
 
     @torch.no_grad()
     def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:

@@ -40,6 +40,9 @@ class Encoder(Protocol):
     def initialize(self, generator: torch.Generator) -> None:
         """Draw untrained weights."""
 
+    def compile_blocks(self, backend: Any = "inductor") -> None:
+        """Compile the repeated blocks, where there are any."""
+
     def eval(self) -> Self:
         """The encoder, set to evaluation."""
 
@@ -71,6 +74,11 @@ class BlockReader(nn.Module):
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
         """Draw untrained weights."""
+
+    def compile_blocks(self, backend: Any = "inductor") -> None:
+        """Compile the blocks of a transformer; other networks run as they are."""
+        for block in getattr(self.weights, "blocks", ()):
+            block.compile(backend=backend)
 
     @property
     def num_blocks(self) -> int:

@@ -278,6 +278,10 @@ def calibrated_mfu(file: Path, *, family: str, size: str) -> tuple[float, str]:
 def _read_record(file: Path) -> Mapping[str, Any]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"calibration {file} does not exist; give what bench/train.py --output wrote, or --mfu"
+        ) from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"{file} is not readable JSON ({error}); give what bench/train.py --output wrote"

@@ -257,6 +257,8 @@ class PretrainConfig(Config):
         from phenoscale.models.losses import LossSettings
         from phenoscale.training import settings as plain
 
+        # a rehearsal refuses the model that the training would refuse
+        self.model.build(num_channels=num_channels, crop_size=self.crop_size, num_classes=num_classes)
         trained = self.as_trained()
         num_steps = trained.num_steps or max(1, round(self.num_epochs * num_fields / self.global_batch))
         return plain.TrainingSettings(
