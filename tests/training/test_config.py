@@ -4,6 +4,7 @@ import pytest
 
 from phenoscale.config import fingerprint, parse_config
 from phenoscale.errors import UserError
+from phenoscale.models.families import FACTS as MODEL_FACTS
 from phenoscale.models.families import FAMILIES, model_config
 from phenoscale.training.config import ModelConfig, PretrainConfig
 
@@ -72,15 +73,14 @@ def test_what_does_not_change_the_numbers_does_not_change_the_fingerprint():
 
 
 def test_every_setting_of_every_family_can_be_set_and_no_other():
-    facts = {"num_channels", "num_classes", "crop_size"}
-    settings = {name for family in FAMILIES.values() for name in family.settings} - facts
+    settings = {name for family in FAMILIES.values() for name in family.settings} - set(MODEL_FACTS)
     assert set(ModelConfig.model_fields) - {"family", "size"} == settings
     assert set(ModelConfig.model_fields["family"].annotation.__args__) == set(FAMILIES)
 
 
 def test_setting_that_a_family_does_not_have_is_refused_with_those_it_has():
     config = parse(model={"family": "mu_net", "size": "tiny", "num_heads": 3})
-    with pytest.raises(UserError, match=r"mu_net has no setting num_heads.*widths"):
+    with pytest.raises(UserError, match=r"mu_net has no setting num_heads.* among patch_size, widths"):
         config.settings(num_fields=10, **FACTS)
 
 

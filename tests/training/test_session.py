@@ -29,6 +29,12 @@ def test_weakly_supervised_training_balances_labels_and_says_what_it_learned(man
     assert (encoder.config.architecture, encoder.config.ghost_batch) == ("densenet", 4)
 
 
+def test_label_with_one_value_is_refused_by_its_name(manifest, tmp_path):
+    model = {"family": "wsl", "size": "tiny"}
+    with pytest.raises(UserError, match=r"label 'compound' leaves nothing to tell apart.*negative control in"):
+        open_fields(tiny_config(manifest, tmp_path, model=model, label="compound"))
+
+
 def test_stores_of_different_channels_train_a_channel_agnostic_encoder_only(mixed_manifest, tmp_path):
     model = {"family": "ca_mae", "size": "tiny"}
     result = run_pretrain(tiny_config(mixed_manifest, tmp_path, model=model, num_steps=3))

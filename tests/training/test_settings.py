@@ -1,5 +1,7 @@
 """How a global batch is divided."""
 
+import re
+
 import pytest
 
 from phenoscale.errors import UserError
@@ -40,5 +42,19 @@ def test_forward_pass_is_a_whole_number_of_groups_of_one_plate():
     assert plan_batch(64, micro_batch=32, num_ranks=2, same_plate=16).num_accumulations == 1
     with pytest.raises(UserError) as error:
         plan_batch(64, micro_batch=8, num_ranks=2, same_plate=16)
-    for words in ("forward pass of 8 crops", "groups of 16", "micro_batch 16", "model.ghost_batch"):
+    for words in ("forward pass of 8 crops", "groups of 16", "use global_batch 64", "model.ghost_batch"):
         assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("global_batch", "micro_batch", "num_ranks", "same_plate"),
+    [(16, 0, 1, 5), (64, 8, 2, 16), (100, 50, 2, 16), (4, 2, 2, 16)],
+)
+def test_what_is_advised_for_groups_of_one_plate_is_accepted(
+    global_batch, micro_batch, num_ranks, same_plate
+):
+    with pytest.raises(UserError) as error:
+        plan_batch(global_batch, micro_batch=micro_batch, num_ranks=num_ranks, same_plate=same_plate)
+    advised = re.search(r"use global_batch (\d+) and a micro_batch of 0 or (\d+)", str(error.value))
+    for size in (0, int(advised[2])):
+        plan_batch(int(advised[1]), micro_batch=size, num_ranks=num_ranks, same_plate=same_plate)

@@ -39,6 +39,10 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+# what the crops and their labels say about a model, besides its settings
+FACTS = ("num_channels", "num_classes", "crop_size")
+
+
 def find_family(name: str) -> Family:
     """The family of a name.
 
@@ -72,9 +76,10 @@ def model_config(
         )
     unknown = [name for name in changes if name not in found.settings]
     if unknown:
+        own = [name for name in found.settings if name not in FACTS]
         raise UserError(
             f"model family {family} has no setting {', '.join(unknown)}; leave it out, or choose among "
-            f"{', '.join(found.settings)}"
+            f"{', '.join(own)}"
         )
     facts: dict[str, Any] = {"num_channels": num_channels}
     if "num_classes" in found.settings:

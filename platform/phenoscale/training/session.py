@@ -105,9 +105,16 @@ def open_fields(config: PretrainConfig) -> LabeledFields:
             "parallel fsdp needs crops with the same channels, because all processes put the same blocks "
             "together at the same time, but the stores of this manifest have different ones; use parallel ddp"
         )
-    if config.learns_labels or config.balances_labels:
-        return label_fields(fields, column=config.label)
-    return LabeledFields(fields, None, ())
+    if not (config.learns_labels or config.balances_labels):
+        return LabeledFields(fields, None, ())
+    labeled = label_fields(fields, column=config.label)
+    if config.learns_labels and len(labeled.classes) < 2:
+        raise UserError(
+            f"label {config.label!r} leaves nothing to tell apart: the training fields have "
+            f"{', '.join(labeled.classes) or 'no label'} in this column and nothing else; set label to a "
+            "column with at least 2 values, or choose a masked family"
+        )
+    return labeled
 
 
 def build_task(config: PretrainConfig, *, labeled: LabeledFields, folder: Path, ranks: Ranks) -> TrainingTask:

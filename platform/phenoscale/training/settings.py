@@ -137,12 +137,12 @@ def plan_batch(global_batch: int, *, micro_batch: int, num_ranks: int, same_plat
             f"use global_batch {multiple}, or another micro_batch or runtime.num_processes"
         )
     if same_plate and micro_batch % same_plate:
-        multiple = max(1, round(micro_batch / same_plate)) * same_plate
+        groups = num_ranks * same_plate
+        multiple = max(1, round(global_batch / groups)) * groups
         raise UserError(
             f"a forward pass of {micro_batch} crops is not a whole number of groups of {same_plate} crops of "
             f"one plate, over which this model takes its batch-norm statistics (model.ghost_batch): use "
-            f"micro_batch {multiple}, a global_batch that gives each of {num_ranks} processes a multiple of "
-            f"{same_plate}, or another model.ghost_batch"
+            f"global_batch {multiple} and a micro_batch of 0 or {same_plate}, or another model.ghost_batch"
         )
     return BatchPlan(
         global_batch=global_batch,
