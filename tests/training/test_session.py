@@ -31,7 +31,9 @@ def test_weakly_supervised_training_balances_labels_and_says_what_it_learned(man
 
 def test_label_with_one_value_is_refused_by_its_name(manifest, tmp_path):
     model = {"family": "wsl", "size": "tiny"}
-    with pytest.raises(UserError, match=r"label 'compound' leaves nothing to tell apart.*negative control in"):
+    with pytest.raises(
+        UserError, match=r"label 'compound' leaves nothing to tell apart.*negative control in"
+    ):
         open_fields(tiny_config(manifest, tmp_path, model=model, label="compound"))
 
 
