@@ -134,3 +134,8 @@ def test_the_verb_answers_in_json():
     answer = json.loads(done.stdout)
     assert answer["num_crops"] == 10 * 256
     assert len(answer["published"]) == 5
+
+
+def test_rehearsal_is_not_planned():
+    with pytest.raises(UserError, match="tiny, which is a rehearsal"):
+        plan_pretrain(PlanPretrainConfig(tiny=True, num_crops=1e6))

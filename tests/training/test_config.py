@@ -135,3 +135,10 @@ def test_labels_are_balanced_for_wsl_unless_said_otherwise():
     assert not parse(model={"family": "wsl"}, sampling="uniform").balances_labels
     assert not parse().balances_labels
     assert parse(sampling="balanced").balances_labels
+
+
+def test_rehearsal_does_not_compile():
+    config = PretrainConfig(tiny=True, compile=True)
+    shape = {"num_fields": 8, "num_channels": 3, "intensity_scale": 255.0, "precision": "fp32"}
+    assert not config.settings(**shape).compile_blocks
+    assert PretrainConfig(compile=True).settings(**shape).compile_blocks

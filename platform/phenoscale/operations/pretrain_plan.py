@@ -102,6 +102,10 @@ def plan_pretrain(config: PlanPretrainConfig) -> PretrainPlan:
     from phenoscale.models.flops import forward_flops, meta_model, training_flops
     from phenoscale.training.memory import checkpoint_bytes
 
+    if config.tiny:
+        raise UserError(
+            "plan pretrain was given tiny, which is a rehearsal of two steps; leave it out"
+        )
     chip = find_chip(config.gpu_kind)
     settings = _settings(config)
     model = meta_model(settings.model)

@@ -38,8 +38,13 @@ def _model(plan: PretrainPlan) -> list[str]:
     return lines
 
 
+def _amount(value: float) -> str:
+    """Whole numbers where they say enough, else two digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
 def _work(plan: PretrainPlan) -> list[str]:
-    hours = f"{plan.gpu_hours:,.0f} GPU-hours, {plan.days:,.1f} days on {plan.gpus} x {plan.gpu}"
+    hours = f"{_amount(plan.gpu_hours)} GPU-hours, {_amount(plan.days)} days on {plan.gpus} x {plan.gpu}"
     cost = "" if plan.cost is None else f", cost {plan.cost:,.0f}"
     return [
         f"  crops           {plan.num_crops:,.0f} in {plan.num_steps:,} steps of {plan.global_batch:,}",

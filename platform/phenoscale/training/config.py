@@ -33,8 +33,8 @@ class ModelConfig(Config):
     )
     size: str = setting(
         "S/16",
-        help="tiny or small (64 px crops, for a laptop), or a published size: S/16, B/8, ... G/8; M or L of "
-        "mu_net; densenet161 of wsl",
+        help="tiny or small (64 px crops, for a laptop), or a published size: S/16, B/8, ... G/8; of ca_mae "
+        "openphenom too; M or L of mu_net; densenet161, dense-small or dense-tiny of wsl",
     )
     patch_size: int | None = setting(None, ge=1, help="height and width of a patch, in pixels")
     embedding_dim: int | None = setting(None, ge=4, help="width of a transformer")
@@ -183,7 +183,7 @@ class PretrainConfig(Config):
         None,
         gt=0,
         lt=1,
-        help="keep an average of the weights that forgets so slowly, and make the encoder of it",
+        help="keep an average of the weights that forgets so slowly, .999 say, and make the encoder of it",
     )
     checkpoint_every_steps: int = runtime(500, ge=1, help="steps between checkpoints")
     keep_checkpoints: int = runtime(2, ge=1, help="newest checkpoints that are kept while training")
@@ -232,6 +232,7 @@ class PretrainConfig(Config):
             "num_validation_crops": min(self.num_validation_crops, TINY_VALIDATION_CROPS),
             "num_reconstructions": min(self.num_reconstructions, TINY_VALIDATION_CROPS),
             "log_every_steps": 1,
+            "compile": False,  # compiling takes minutes, two small steps do not
             "tiny": False,
         }
         return self.model_copy(update=changes)
@@ -274,7 +275,7 @@ class PretrainConfig(Config):
             ema_decay=self.ema_decay,
             micro_batch=trained.micro_batch,
             precision=precision,
-            compile_blocks=self.compile,
+            compile_blocks=trained.compile,
             recompute=self.recompute,
             parallel=self.parallel,
             checkpoint_every_steps=self.checkpoint_every_steps,
