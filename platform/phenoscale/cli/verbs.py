@@ -99,6 +99,12 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.benchmarks.stage:run_recall",
         examples=("benchmark recall --map work/map/KEY --annotations pairs.csv",),
     ),
+    "benchmark recall-null": Verb(
+        "permutation test of recall, over all annotated genes or inside chromosome arms",
+        config="phenoscale.benchmarks.recall_null_config:RecallNullConfig",
+        function="phenoscale.benchmarks.recall_null:run_recall_null",
+        examples=("benchmark recall-null --map work/map/KEY --annotations pairs.csv",),
+    ),
     "benchmark consistency": Verb(
         "replicate consistency of perturbations",
         config="phenoscale.benchmarks.config:ConsistencyConfig",
