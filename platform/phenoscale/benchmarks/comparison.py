@@ -1,7 +1,7 @@
 """Published numbers put beside own rows, each with what differs in its setting.
 
-Numbers belong together when benchmark, source and metric are the same. Settings are compared by the names that
-the published number has; what describes its spread is no setting of the measurement.
+Numbers belong together when benchmark, source and metric are the same. Settings are compared by the names
+that the published number has; what describes its spread is no setting of the measurement.
 """
 
 from __future__ import annotations
