@@ -30,7 +30,7 @@ from phenoscale.mapping.arms import arm_lookup, read_genes
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
-from phenoscale.stats.cosines import num_pairs, pair_cosines, unit_rows
+from phenoscale.stats.cosines import TILE_ROWS, num_pairs, pair_cosines, unit_rows
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.str_]
@@ -104,8 +104,7 @@ def permute_recall(
     for source in scores.sources:
         members, flat = np.unique(source.pairs, return_inverse=True)
         codes_Q2 = flat.reshape(source.pairs.shape)
-        cosines_MM = units_ND[members] @ units_ND[members].T
-        recalled_MM = (cosines_MM < low) | (cosines_MM > high)
+        recalled_MM = _recalled(units_ND[members], low=low, high=high)
         generator = np.random.default_rng([permutations.seed, zlib.crc32(source.source.encode())])
         draws = _exchanges(groups[members], number=permutations.num_permutations, generator=generator)
         hits = np.array([_count(recalled_MM, place[codes_Q2]) for place in draws], np.float64)
@@ -192,13 +191,23 @@ def _limits(units_ND: Array, *, tails: Tails) -> tuple[float, float]:
     return (float(order[0]) if k < total else np.inf, float(order[-1]) if above > 0 else -np.inf)
 
 
+def _recalled(units_MD: Array, *, low: float, high: float) -> npt.NDArray[np.bool_]:
+    """Which pairs are recalled, [M, M]; the cosines are never all in memory."""
+    recalled_MM = np.empty((len(units_MD),) * 2, np.bool_)
+    for start in range(0, len(units_MD), TILE_ROWS):
+        rows = slice(start, start + TILE_ROWS)
+        cosines = units_MD[rows] @ units_MD.T
+        recalled_MM[rows] = (cosines < low) | (cosines > high)
+    return recalled_MM
+
+
 def _exchanges(groups_M: Labels, *, number: int, generator: np.random.Generator) -> Iterator[Positions]:
     """Permutations of 0 .. M - 1 that keep every member in its group."""
     codes = np.unique(groups_M, return_inverse=True)[1]
     members = np.argsort(codes, kind="stable")
     for _ in range(number):
         place = np.empty(len(codes), np.intp)
-        place[members] = np.lexsort((generator.random(len(codes)), codes))
+        place[members] = np.argsort(codes + generator.random(len(codes)))
         yield place
 
 

@@ -123,6 +123,28 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.benchmarks.stage:run_batch_effect",
         examples=("benchmark batch-effect --embeddings work/embed/KEY --targets plate,experiment",),
     ),
+    "benchmark list": Verb(
+        "every benchmark: what it measures, needs and costs, and who defined it",
+        config="phenoscale.benchmarks.suite_config:ListConfig",
+        function="phenoscale.benchmarks.catalog:run_list",
+        positional=("names",),
+        examples=("benchmark list", "benchmark list recall"),
+    ),
+    "benchmark table": Verb(
+        "own rows beside published numbers, marked where the setting differs",
+        config="phenoscale.benchmarks.suite_config:TableConfig",
+        function="phenoscale.benchmarks.table:run_table",
+        examples=(
+            "benchmark table --rows work/benchmark/KEY --facts dataset=RxRx3-core",
+            "benchmark table --benchmarks recall --sources CORUM",
+        ),
+    ),
+    "benchmark proximity": Verb(
+        "proximity bias: whether genes of one chromosome arm are more similar than others",
+        config="phenoscale.benchmarks.proximity_config:ProximityConfig",
+        function="phenoscale.benchmarks.proximity:run_proximity",
+        examples=("benchmark proximity --map work/map/KEY --genes genes.csv",),
+    ),
     "register": _stage(
         "register an encoder with its rows and lineage, as the candidate",
         config="phenoscale.registry.config:RegisterConfig",
