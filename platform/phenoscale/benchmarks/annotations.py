@@ -52,7 +52,7 @@ def read_annotations(path: str | Path) -> AnnotationSource:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UserError(
-            f"{file} is not a readable CSV ({error}); write it with the header entity1,entity2"
+            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header entity1,entity2"
         ) from error
     missing = [name for name in _COLUMNS if name not in frame]
     if missing:
