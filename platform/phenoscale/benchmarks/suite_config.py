@@ -29,3 +29,27 @@ class TableConfig(Config):
         default_factory=dict, help="what the rows do not say, such as dataset=RxRx3-core"
     )
     runtime: Runtime = Runtime()
+
+
+class SuiteConfig(Config):
+    """Every benchmark that the given inputs allow, in one pass; what is skipped is a row that says why.
+
+    Each input is read once, and the cosines of the map are computed once for all annotation sources, all
+    tails, the pairs by number of sources, and both kinds of arms. Benchmarks run with the settings that their
+    own verbs have by default; the numbers are those that the verbs give.
+    """
+
+    map: str = location("", help="map folder, or a Parquet with `perturbation` and `embedding`")
+    embeddings: str = location("", help="wells: output of `embed` or `map`, or any embedding table")
+    annotations: tuple[str, ...] = location((), help="CSV with entity1,entity2; may be repeated")
+    genes: str = location("", help="CSV with gene and arm")
+    clusters: tuple[str, ...] = location((), help="gene sets, as in `benchmark clusters`; may be repeated")
+    truth: str = location("", help="truth table, as in `benchmark compound-gene`")
+    links: str = location("", help="links, as in `benchmark string-recall`")
+    proteins: str = location("", help="names of the proteins of the links")
+    profiles: str = location("", help="glob of JUMP profile tables, as in `benchmark jump-detection`")
+    output: str = location("", help="folder for rows.parquet and rows.json; empty: none is written")
+    only: tuple[str, ...] = setting((), help="only these benchmarks, such as recall; empty: all")
+    curve: tuple[float, ...] = setting((), help="further tails p of recall, each scored at (p, 1 - p)")
+    seed: int = setting(0, ge=0, help="seed of everything that is drawn")
+    runtime: Runtime = Runtime()
