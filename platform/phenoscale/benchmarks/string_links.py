@@ -5,6 +5,7 @@ Shapes: L links.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,14 @@ _PAIR_COLUMNS = ("entity1", "entity2", "score")
 _STRING_COLUMNS = ("protein1", "protein2", "combined_score")
 _PROTEIN_COLUMNS = ("#string_protein_id", "preferred_name")
 _ROWS_AT_ONCE = 1_000_000
-_UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError)
+_UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    UnicodeDecodeError,
+    EOFError,
+    OSError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
