@@ -137,6 +137,15 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.benchmarks.stage:run_batch_effect",
         examples=("benchmark batch-effect --embeddings work/embed/KEY --targets plate,experiment",),
     ),
+    "benchmark suite": Verb(
+        "every benchmark that the inputs allow, in one pass, and what was skipped and why",
+        config="phenoscale.benchmarks.suite_config:SuiteConfig",
+        function="phenoscale.benchmarks.suite:run_suite",
+        examples=(
+            "benchmark suite --map work/map/KEY --annotations CORUM.csv --genes genes.csv --output rows",
+            "benchmark suite --map work/map/KEY --embeddings work/map/KEY/corrected --json",
+        ),
+    ),
     "benchmark list": Verb(
         "every benchmark: what it measures, needs and costs, and who defined it",
         config="phenoscale.benchmarks.suite_config:ListConfig",
@@ -233,6 +242,37 @@ VERBS: Final[dict[str, Verb]] = {
         config="phenoscale.benchmarks.clusters_config:NeighborsConfig",
         function="phenoscale.benchmarks.neighbors:run_neighbors",
         examples=("benchmark neighbors --map work/map/KEY --perturbation TSC2 --top 10",),
+    ),
+    "benchmark compound-gene": Verb(
+        "whether compounds look like the knock-outs of the genes that they act on",
+        config="phenoscale.benchmarks.relations_config:CompoundGeneConfig",
+        function="phenoscale.benchmarks.compound_gene:run_compound_gene",
+        examples=("benchmark compound-gene --map work/map/KEY --truth compound_gene_interactions.csv",),
+    ),
+    "benchmark string-recall": Verb(
+        "recall of StringDB links in a list of genes at a false positive rate",
+        config="phenoscale.benchmarks.relations_config:StringRecallConfig",
+        function="phenoscale.benchmarks.string_fpr:run_string_recall",
+        examples=(
+            "benchmark string-recall --map work/map/KEY --genes genes.txt "
+            "--links 9606.protein.links.v11.5.txt.gz --proteins 9606.protein.info.v11.5.txt.gz",
+            "benchmark string-recall --map work/map/KEY --links scored_pairs.csv",
+        ),
+    ),
+    "benchmark feature-regression": Verb(
+        "how well CellProfiler features are predicted from embeddings of another experiment",
+        config="phenoscale.benchmarks.wells_config:FeatureRegressionConfig",
+        function="phenoscale.benchmarks.feature_regression:run_feature_regression",
+        examples=(
+            "benchmark feature-regression --embeddings work/embed/KEY --profiles 'profiles/*.csv.gz' "
+            "--train-experiment gene-001 --test-experiment gene-002",
+        ),
+    ),
+    "benchmark rxrx1": Verb(
+        "which siRNA a well of RxRx1 got, before and after batch correction",
+        config="phenoscale.benchmarks.wells_config:Rxrx1Config",
+        function="phenoscale.benchmarks.rxrx1:run_rxrx1",
+        examples=("benchmark rxrx1 --embeddings work/embed/KEY --metadata metadata.csv --num-classes 1139",),
     ),
     "register": _stage(
         "register an encoder with its rows and lineage, as the candidate",
