@@ -40,6 +40,7 @@ class RecallConfig(Config):
     lower: float = setting(0.05, ge=0, le=1, help="share of all pairs in the lower tail")
     upper: float = setting(0.95, ge=0, le=1, help="share of all pairs below the upper tail")
     curve: tuple[float, ...] = setting((), help="further tails p, each scored at (p, 1 - p)")
+    by_number_of_sources: bool = setting(False, help="also the pairs that at least 1, 2, ... sources have")
     genes: str = location("", help=f"{_GENES}, for recall within and across chromosome arms")
     num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
     seed: int = setting(0, ge=0, help=_SEED)

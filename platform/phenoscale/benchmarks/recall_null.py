@@ -30,7 +30,8 @@ from phenoscale.mapping.arms import arm_lookup, read_genes
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
-from phenoscale.stats.cosines import TILE_ROWS, num_pairs, pair_cosines, unit_rows
+from phenoscale.stats.cosines import TILE_ROWS, pair_cosines, unit_rows
+from phenoscale.stats.pair_ranks import Floats, num_pairs
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.str_]
@@ -98,7 +99,7 @@ def permute_recall(
     entities = perturbation_map.entities
     scores = score_pairs(entities, perturbation_map.embeddings, sources=sources, tails=[tails])
     units_ND, _ = unit_rows(perturbation_map.embeddings)
-    low, high = _limits(units_ND, tails=tails)
+    low, high = _limits(perturbation_map.embeddings, tails=tails)
     groups = np.array([(arms or {}).get(str(name), "") for name in entities], np.str_)
     found = []
     for source in scores.sources:
@@ -181,12 +182,12 @@ def run_recall_null(config: RecallNullConfig, *, observe: Observer = ignore) -> 
     return RowTable(replace(row, encoder=encoder, map=digest) for row in rows)
 
 
-def _limits(units_ND: Array, *, tails: Tails) -> tuple[float, float]:
+def _limits(vectors_ND: Floats, *, tails: Tails) -> tuple[float, float]:
     """Cosines below the first and above the second are recalled; infinite where nothing is."""
-    total = num_pairs(len(units_ND))
+    total = num_pairs(len(vectors_ND))
     k, above = tail_ranks(tails, total=total)
     ranks = ([k] if k < total else []) + ([above - 1] if above > 0 else [])
-    order = pair_cosines(units_ND, ranks=ranks, queries_Q2=np.empty((0, 2), np.intp)).order
+    order = pair_cosines(vectors_ND, ranks=ranks, queries_Q2=np.empty((0, 2), np.intp)).order
     # No rank means that every pair is at most `lower`, or at least `upper`: all are recalled.
     return (float(order[0]) if k < total else np.inf, float(order[-1]) if above > 0 else -np.inf)
 

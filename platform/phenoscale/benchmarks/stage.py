@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phenoscale.benchmarks.annotations import AnnotationSource, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_annotations
 from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import (
     BatchEffectConfig,
@@ -54,6 +54,8 @@ def run_recall(config: RecallConfig, *, observe: Observer = ignore) -> RowTable:
     if not config.annotations:
         raise UserError("benchmark recall needs --annotations, got none; give a CSV with entity1,entity2")
     sources = [read_annotations(path) for path in config.annotations]
+    if config.by_number_of_sources:
+        sources += by_number_of_sources(sources)
     rows = recall_rows(
         perturbation_map,
         sources=sources,
