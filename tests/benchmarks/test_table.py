@@ -25,7 +25,7 @@ def test_own_recall_stands_beside_every_published_recall_of_the_source(rows):
     of_corum = [row for row in published_rows() if (row.source, row.metric) == ("CORUM", "recall")]
     assert [number.row for number in found.published] == of_corum
     text = run_table(TableConfig(rows=(str(rows),), facts={"dataset": "RxRx3-core"})).text()
-    assert "    0.31 [0.300, 0.320]     trained, final  n=100 excluded=0" in text
+    assert "    0.31 [0.300, 0.320]     trained, step final  n=100 excluded=0" in text
     assert "  ! differs in dataset (here RxRx3-core); not known here: transform" in text
     assert "    0.622                   MAE L/8+, RPI-93M" in text
     assert "(secondary)" in text

@@ -72,7 +72,7 @@ def _chosen(rows: Iterable[Row], *, config: TableConfig) -> list[Row]:
 def _block(comparison: Comparison) -> str:
     lines = [comparison.name]
     if comparison.own:
-        lines += ["  own", *map(_own_line, comparison.own)]
+        lines += ["  own", *_own_lines(comparison.own)]
     groups: dict[tuple[str, tuple[str, ...]], list[Beside]] = {}
     for number in comparison.published:
         groups.setdefault((number.row.citation, tuple(number.place)), []).append(number)
@@ -81,9 +81,17 @@ def _block(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _own_line(row: Row) -> str:
-    who = ", ".join(filter(None, [row.encoder[:12], str(row.settings.get("step", ""))])) or "this map"
-    return f"    {write_value(row):<{_VALUE_WIDTH}}  {who}  n={row.n} excluded={row.excluded}"
+def _own_lines(rows: Sequence[Row]) -> list[str]:
+    """Own numbers, each with the settings and the metric in which they differ."""
+    said = [{"metric": row.metric, **row.settings} for row in rows]
+    names = dict.fromkeys(name for found in said for name in found)
+    varying = [name for name in names if len({str(found.get(name)) for found in said}) > 1 or name == "step"]
+    lines = []
+    for row, found in zip(rows, said, strict=True):
+        words = _words({name: found[name] for name in varying if name in found})
+        who = ", ".join(filter(None, [row.encoder[:12], words])) or "this map"
+        lines.append(f"    {write_value(row):<{_VALUE_WIDTH}}  {who}  n={row.n} excluded={row.excluded}")
+    return lines
 
 
 def _published_lines(citation: str, numbers: Sequence[Beside], *, is_marked: bool) -> list[str]:
