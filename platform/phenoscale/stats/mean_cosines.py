@@ -40,7 +40,7 @@ class GroupCosines:
 
 def zero_rows(vectors_ND: Floats) -> Mask:
     """Which vectors have no direction."""
-    return ~vectors_ND.any(axis=1)
+    return np.asarray(~vectors_ND.any(axis=1), np.bool_)
 
 
 def group_mean_cosines(vectors_ND: Floats, codes_N: Positions, *, num_groups: int) -> GroupCosines:
@@ -74,7 +74,7 @@ def mean_from_sums(sums_GD: Array, *, counts: Positions | int) -> Array:
     squares = np.einsum("gd,gd->g", sums_GD, sums_GD)
     pairs = np.where(number >= 2, number * (number - 1), np.nan)
     # a mean of cosines; rounding may leave it 1e-16 outside
-    return np.clip((squares - number) / pairs, -1.0, 1.0)
+    return np.asarray(np.clip((squares - number) / pairs, -1.0, 1.0), np.float64)
 
 
 def drawn_sums(
@@ -116,7 +116,7 @@ def draw_distinct(pool: Positions, *, size: int, num_draws: int, generator: np.r
     assert size <= len(pool), f"cannot draw {size} of {len(pool)}"
     if size * size > 2 * len(pool):  # a random draw would hold one row twice too often
         tiled = np.broadcast_to(np.arange(len(pool)), (num_draws, len(pool)))
-        return pool[generator.permuted(tiled, axis=1)[:, :size]]
+        return np.asarray(pool[generator.permuted(tiled, axis=1)[:, :size]], np.intp)
     drawn = generator.integers(0, len(pool), (num_draws, size))
     while True:
         ranked = np.sort(drawn, axis=1)
