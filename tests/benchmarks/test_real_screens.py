@@ -221,7 +221,7 @@ def test_periscope_genes_are_scored_before_and_after_correction(values):
     maps = _periscope_maps(table)
     print(f"\nPERISCOPE {values}: {len(maps['0_none'])} expressed genes x {table.dimensions}")
     for step, each in maps.items():
-        recalls = _recall_lines(step, each, num_permutations=999)
+        recalls = _recall_lines(step, each, num_permutations=199)
         assert all(0 <= row.value <= 1 for row in recalls.values())
     for step, each in maps.items():
         assert 0 < _arm_lines(step, each).value < 1
