@@ -23,12 +23,16 @@ PARTS: Mapping[str, str] = {
     "recall": "parts.recall",
     "signal": "parts.signal",
     "jump": "parts.jump",
+    "relations": "parts.relations",
+    "feature_regression": "parts.feature_regression",
     "suite": "parts.suite",
 }
 _COLUMNS = (
     ("ours, s", "ours_s", ".2f"),
     ("reference, s", "reference_s", ".2f"),
     ("ratio", "ratio", ".1f"),
+    ("ours, CPU s", "ours_cpu_s", ".2f"),
+    ("reference, CPU s", "reference_cpu_s", ".2f"),
     ("ours, MB", "ours_mb", ",.0f"),
     ("reference, MB", "reference_mb", ",.0f"),
     ("equal", "equal", ""),
