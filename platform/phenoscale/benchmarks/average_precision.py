@@ -268,7 +268,7 @@ def _tail(values: Array, sorted_null_B: Array, *, ties: str, is_listed: bool) ->
     return np.asarray((count + 1) / (len(sorted_null_B) + 1))
 
 
-def _precision_of_ranks(sorted_ranks: npt.NDArray[np.integer[npt.NBitBase]]) -> Array:
+def _precision_of_ranks(sorted_ranks: npt.NDArray[np.int64]) -> Array:
     """AP of rankings given as the ascending ranks, from 1, of their positives."""
     count = np.arange(1, sorted_ranks.shape[1] + 1)
     return np.asarray((count / sorted_ranks).mean(axis=1))

@@ -214,7 +214,7 @@ def _read_file(file: Path) -> _Table:
         arrow = read_parquet(file)
         if EMBEDDING in arrow.column_names:
             frame, vectors = split_embeddings(arrow, source=str(file))
-            return _table(frame, pd.DataFrame(vectors, columns=_embedding_names(vectors)), file=file)
+            return _table(frame, pd.DataFrame(vectors, columns=_embedding_names(vectors.shape[1])), file=file)
         frame = arrow.to_pandas()
     else:
         frame = _read_text(file)
@@ -260,9 +260,10 @@ def _read_text(file: Path, **options: Any) -> pd.DataFrame:
     try:
         head = pd.read_csv(file, sep=_SEPARATORS[suffix], nrows=0)
         texts: dict[str, Any] = {name: str for name in head.columns if str(name).startswith(METADATA)}
-        return pd.read_csv(file, sep=_SEPARATORS[suffix], dtype=texts, **options)
+        frame: pd.DataFrame = pd.read_csv(file, sep=_SEPARATORS[suffix], dtype=texts, **options)
     except _UNREADABLE as error:
         raise UserError(f"{file} is not a readable table ({error}); write or copy it again") from error
+    return frame
 
 
 def _shared_features(features: Sequence[list[str]], *, place: str) -> list[str]:
@@ -290,11 +291,11 @@ def _of_embeddings(place: str) -> Profiles:
     table = read_embeddings(table_of_level(place, level="well"))
     text = table.frame.astype(object).where(table.frame.notna(), "").astype(str)
     vectors = table.embeddings.astype(np.float64)
-    return Profiles(text.reset_index(drop=True), vectors, _embedding_names(vectors), source=place)
+    return Profiles(text.reset_index(drop=True), vectors, _embedding_names(vectors.shape[1]), source=place)
 
 
-def _embedding_names(vectors: Array) -> list[str]:
-    return [f"{EMBEDDING}_{number}" for number in range(vectors.shape[1])]
+def _embedding_names(num_dimensions: int) -> list[str]:
+    return [f"{EMBEDDING}_{number}" for number in range(num_dimensions)]
 
 
 def _targets_in(file: Path, *, columns: tuple[str, str]) -> dict[str, str] | None:
