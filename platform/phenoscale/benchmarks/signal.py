@@ -5,6 +5,11 @@ permutation test: with no effect at all the wells of a batch are exchangeable, s
 null serves all perturbations of a size (or of the same numbers of wells per batch). Published p-values come
 from perturbations that do nothing, do not count the value in, and so can be 0; they depend on those
 perturbations having as many wells as the others.
+
+On 100 null screens (tests/benchmarks/test_calibration.py; .05 is right) p < .05 for .049 of the perturbations
+against random wells of the same experiments, raw or corrected, and for .048 without --match on corrected
+wells; on raw wells without --match for none. With 40 unexpressed genes as null .052 have p < .05 and none
+q < .05; of the published p-values .028 are exactly 0, so that q = 0 in 69 of the 100 screens.
 Shapes: N wells, D dimensions, G perturbations, B draws.
 """
 
