@@ -270,11 +270,11 @@ def _rows_of_draws(
     rows: list[Row] = []
     for number, concentration in enumerate(activities.concentrations):
         kept = np.isfinite(ours.average_precision[number]).all(axis=0)
-        counts = {"n": int(kept.sum()), "excluded": len(activities.queries) - int(kept.sum())}
+        counts: dict[str, Any] = {"n": int(kept.sum()), "excluded": len(activities.queries) - int(kept.sum())}
         base = {"concentration_um": concentration, **shared}
         if not kept.any():
-            setting = canonical_setting(averaging="macro", statistic="mean", **base)
-            rows.append(Row("compound_gene", "", "average_precision", setting, **counts))
+            nothing = canonical_setting(averaging="macro", statistic="mean", **base)
+            rows.append(Row("compound_gene", "", "average_precision", nothing, **counts))
             continue
         pairs = (ours.average_precision[number][:, kept], random.average_precision[number][:, kept])
         for statistic, take in _STATISTICS.items():
@@ -299,7 +299,7 @@ def _compared(
     ours_S: Array,
     random_S: Array,
     *,
-    counts: Mapping[str, int],
+    counts: Mapping[str, Any],
     setting: Mapping[str, Any],
     spread: Estimate | None,
 ) -> list[Row]:
@@ -324,7 +324,7 @@ def _compared(
     return rows
 
 
-def _row(metric: str, estimate: Estimate, *, setting: str, counts: Mapping[str, int]) -> Row:
+def _row(metric: str, estimate: Estimate, *, setting: str, counts: Mapping[str, Any]) -> Row:
     return Row("compound_gene", "", metric, setting, estimate.value, estimate.low, estimate.high, **counts)
 
 
@@ -381,11 +381,11 @@ def _sides(perturbation_map: PerturbationMap) -> tuple[Mask, Mask]:
 def _doses(perturbation_map: PerturbationMap) -> Array:
     if "concentration_um" not in perturbation_map.frame:
         return np.full(len(perturbation_map), np.nan)
-    return perturbation_map.frame["concentration_um"].astype(float).to_numpy()
+    return perturbation_map.frame["concentration_um"].to_numpy(dtype=np.float64)
 
 
 def _compound_names(perturbation_map: PerturbationMap) -> Names:
-    names = perturbation_map.frame["perturbation"].astype(str).to_numpy(dtype=str)
+    names: Names = perturbation_map.frame["perturbation"].astype(str).to_numpy(dtype=str)
     if "compound" not in perturbation_map.frame:
         return names
     given = perturbation_map.frame["compound"].fillna("").astype(str).to_numpy(dtype=str)

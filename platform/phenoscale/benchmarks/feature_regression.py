@@ -262,11 +262,13 @@ def _r2(truth_NT: Array, predicted_NT: Array) -> Array:
     """1 - residual / total sum of squares around the mean of the test wells."""
     total = ((truth_NT - truth_NT.mean(axis=0)) ** 2).sum(axis=0)
     residual = ((truth_NT - predicted_NT) ** 2).sum(axis=0)
-    return 1 - np.divide(residual, total, out=np.full_like(total, np.nan), where=total > 0)
+    share: Array = np.divide(residual, total, out=np.full_like(total, np.nan), where=total > 0)
+    return 1 - share
 
 
 def _is_constant(values_NT: Array) -> Mask:
-    return np.ptp(values_NT, axis=0) <= _CONSTANT * np.maximum(np.abs(values_NT).max(axis=0), _CONSTANT)
+    largest = np.maximum(np.abs(values_NT).max(axis=0), _CONSTANT)
+    return np.asarray(np.ptp(values_NT, axis=0) <= _CONSTANT * largest, np.bool_)
 
 
 def _refuse_overlap(config: FeatureRegressionConfig) -> None:

@@ -167,7 +167,7 @@ def linked_pairs(
     strength = strengths_GG[first, second]
     usable = (strength == 0) | (strength > min_score)
     if convention == "left_out":
-        is_linked = strengths_GG.any(axis=0)
+        is_linked = np.asarray(strengths_GG.any(axis=0), np.bool_)
         here = is_linked[first] & is_linked[second]
     else:
         here = np.ones(len(first), np.bool_)

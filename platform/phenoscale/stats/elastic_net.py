@@ -174,7 +174,7 @@ class _PathErrors:
                 own = problems.weights[:, ratio * num_targets : (ratio + 1) * num_targets]
                 squares = np.einsum("dt,dt->t", own, test.gram @ own - 2 * test.cross)
                 errors[ratio, number] = test.energy + squares
-        return errors, solved.reshape(num_ratios, num_targets).all(axis=0)
+        return errors, np.asarray(solved.reshape(num_ratios, num_targets).all(axis=0), np.bool_)
 
 
 @dataclass(frozen=True)

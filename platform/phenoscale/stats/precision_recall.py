@@ -119,7 +119,7 @@ def score_curve(
     )
 
 
-def _tie_bounds(ranked_RN: Array) -> tuple[Positions, Positions]:
+def _tie_bounds(ranked_RN: npt.NDArray[np.floating[Any]]) -> tuple[Positions, Positions]:
     """First and last rank (0-based) of the group of equal scores that each item belongs to."""
     num_rows, num_items = ranked_RN.shape
     rank = np.broadcast_to(np.arange(num_items), (num_rows, num_items))
