@@ -217,7 +217,7 @@ def test_a_source_without_a_pair_in_the_map_is_refused_alone_and_counted_beside_
 
 _ANNOTATIONS = {
     "cut inside a line": (_PAIRS[:-5], "empty name|has the columns|cut short"),
-    "cut inside the header": ("entity1", "header entity1,entity2"),
+    "cut inside the header": ("entity1", "has the columns|header entity1,entity2"),
     "empty": ("", "not a readable CSV"),
     "no rows": ("entity1,entity2\n", "no pair of two different names"),
     "only self pairs": ("entity1,entity2\nG00,G00\n", "no pair of two different names"),

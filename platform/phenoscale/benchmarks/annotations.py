@@ -62,7 +62,7 @@ def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UserError(
-            f"{file} is not a readable CSV ({error}); write it with the header {header}"
+            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header {header}"
         ) from error
     missing = [name for name in columns if name not in frame]
     if missing:

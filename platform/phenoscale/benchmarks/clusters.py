@@ -3,7 +3,12 @@
 EFAAR (Celik et al. 2024, doi:10.1371/journal.pcbi.1012463), science.md 8.5. The published Kolmogorov-Smirnov
 test takes n (n - 1) / 2 cosines of n genes for independent, and says nothing about the direction. The
 permutation test compares mean cosine within minus between with as many random genes of the map: sums of unit
-vectors give both means at once. Shapes: N genes of the map, D dimensions, n genes of a set, B draws.
+vectors give both means at once.
+
+Random sets of 30 genes in 100 maps of 300 with a few strong axes have p < .05 in .058 of the cases by
+permutation (.05 is right), .082 by the published test and .090 by its one-sided form; after correction for
+five sets a false discovery is in 6, 16 and 18 of the maps (tests/benchmarks/test_calibration.py).
+Shapes: N genes of the map, D dimensions, n genes of a set, B draws.
 """
 
 from __future__ import annotations

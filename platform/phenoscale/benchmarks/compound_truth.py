@@ -51,7 +51,8 @@ def read_compound_truth(path: str | Path) -> CompoundTruth:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UserError(
-            f"{file} is not a readable CSV ({error}); write it with the header {','.join(COLUMNS)}"
+            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header "
+            f"{','.join(COLUMNS)}"
         ) from error
     missing = [name for name in COLUMNS if name not in frame]
     if missing:

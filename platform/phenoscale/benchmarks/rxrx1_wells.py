@@ -144,7 +144,9 @@ def _read_table(file: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except _UNREADABLE as error:
-        raise UserError(f"{file} is not a readable CSV ({error}); download or copy it again") from error
+        raise UserError(
+            f"{file} is not a readable CSV ({str(error).strip()}); download or copy it again"
+        ) from error
     return parse_wells(frame, source=str(file))
 
 
