@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 
 from phenoscale.benchmarks.config import RecallConfig
+from phenoscale.benchmarks.signal import run_signal_consistency
+from phenoscale.benchmarks.signal_config import SignalConsistencyConfig
 from phenoscale.benchmarks.stage import run_recall
 from phenoscale.benchmarks.suite import run_suite
 from phenoscale.benchmarks.suite_config import SuiteConfig
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
+from phenoscale.schema.embeddings import write_embeddings
 from phenoscale.schema.maps import parse_map, write_bare_map
 from phenoscale.schema.rows import read_rows
+from tests.support.wells import make_wells
 
 _GENES = [f"GENE{index:02d}" for index in range(40)]
 
@@ -72,6 +76,19 @@ def test_an_input_that_a_benchmark_refuses_is_a_reason_too(places):
     (skip,) = (row for row in run_suite(config) if row.metric == "skipped")
     assert skip.benchmark == "clusters"
     assert "no cluster of modules has 10 genes in the map" in skip.settings["reason"]
+
+
+def test_wells_alone_are_scored_by_everything_that_needs_wells_only(tmp_path):
+    write_embeddings(tmp_path, make_wells())
+    rows = run_suite(SuiteConfig(embeddings=str(tmp_path)))
+    ran = {row.benchmark for row in rows if row.metric != "skipped"}
+    assert ran >= {"consistency", "signal_consistency", "signal_magnitude", "batch_effect"}
+    assert "phenotypic_activity" in ran
+    single = run_signal_consistency(SignalConsistencyConfig(embeddings=str(tmp_path)))
+    assert [row for row in rows if row.benchmark == "signal_consistency"] == single
+    reasons = {row.benchmark: row.settings["reason"] for row in rows if row.metric == "skipped"}
+    assert "moa" in reasons["moa"]
+    assert reasons["recall"] == "needs --map and --annotations"
 
 
 def test_rows_are_written_and_printed_as_one_json_list(places, tmp_path, capsys):
