@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from phenoscale.benchmarks.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.arms import read_genes
 from phenoscale.mapping.batches import flags, negative_controls
@@ -27,6 +28,7 @@ from phenoscale.stats.intervals import percentile_interval
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
+SignalConfig = SignalConsistencyConfig | SignalMagnitudeConfig
 _CHUNK = 4_000_000
 
 
@@ -49,22 +51,6 @@ class WellsUnderTest:
     codes: Positions
     is_control: Mask
     stratum: Mapping[str, Any]
-
-
-class HasNullPerturbations(Protocol):
-    """A config that names perturbations which do nothing."""
-
-    null_perturbations: tuple[str, ...]
-    genes: str
-    max_zfpkm: float
-
-
-class Summarized(Protocol):
-    """A config that says how a table of perturbations is summarized."""
-
-    threshold: float
-    num_resamples: int
-    seed: int
 
 
 def tested_wells(table: EmbeddingTable) -> list[WellsUnderTest]:
@@ -121,7 +107,7 @@ def label_codes(labels_N: npt.NDArray[Any]) -> tuple[npt.NDArray[np.str_], Posit
     return names, codes.astype(np.intp)
 
 
-def null_perturbations(config: HasNullPerturbations, *, verb: str) -> frozenset[str]:
+def null_perturbations(config: SignalConfig, *, verb: str) -> frozenset[str]:
     """Perturbations that do nothing: those that are named, and unexpressed genes.
 
     Raises:
@@ -140,7 +126,7 @@ def null_perturbations(config: HasNullPerturbations, *, verb: str) -> frozenset[
 
 
 def summary_rows(
-    table: pd.DataFrame, *, metric: str, benchmark: str, settings: Mapping[str, Any], config: Summarized
+    table: pd.DataFrame, *, metric: str, benchmark: str, settings: Mapping[str, Any], config: SignalConfig
 ) -> list[Row]:
     """Shares of perturbations with p and with q below the threshold, and the median of the metric.
 
@@ -192,7 +178,7 @@ def write_tables(file: str, tables: Sequence[pd.DataFrame]) -> None:
         write_parquet(Path(file), pa.Table.from_pandas(joined, preserve_index=False))
 
 
-def _resampled(values: Array, *, is_median: bool, config: Summarized) -> Array:
+def _resampled(values: Array, *, is_median: bool, config: SignalConfig) -> Array:
     generator = np.random.default_rng(config.seed)
     if not len(values):
         return np.empty(0)
