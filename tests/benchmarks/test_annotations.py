@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from phenoscale.benchmarks.annotations import make_source, read_annotations
+from phenoscale.benchmarks.annotations import by_number_of_sources, make_source, read_annotations
 from phenoscale.errors import UserError
 
 # science.md 8.1: unique undirected pairs, entities, rows of the file.
@@ -67,3 +67,23 @@ def test_the_shipped_sources_have_the_published_counts(real_data, name):
     file = next(path for path in folder.iterdir() if path.name.split(".")[0] == name)
     source = read_annotations(file)
     assert (len(source), len(source.entities), source.num_rows) == _PUBLISHED[name]
+
+
+def test_pairs_are_grouped_by_how_many_sources_have_them():
+    sources = [
+        make_source("a", [("A", "B"), ("A", "C"), ("B", "C")]),
+        make_source("b", [("B", "A"), ("C", "A")]),
+        make_source("c", [("A", "B"), ("X", "Y")]),
+    ]
+    found = by_number_of_sources(sources)
+    assert [(each.name, each.pairs.tolist()) for each in found] == [
+        ("at least 1 of 3 sources", [["A", "B"], ["A", "C"], ["B", "C"], ["X", "Y"]]),
+        ("at least 2 of 3 sources", [["A", "B"], ["A", "C"]]),
+        ("at least 3 of 3 sources", [["A", "B"]]),
+    ]
+
+
+def test_the_shipped_sources_share_the_published_numbers_of_pairs(real_data):
+    folder = real_data("gene_annotations") / "efaar_benchmark_annotations"
+    found = by_number_of_sources([read_annotations(folder / f"{name}.txt") for name in _PUBLISHED])
+    assert (len(found[0]), len(found[1]), len(found[4])) == (143_252, 29_600, 54)

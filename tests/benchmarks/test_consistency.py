@@ -76,6 +76,44 @@ def test_every_row_says_its_sample_sizes_and_holds_its_value():
         assert row.low <= row.value <= row.high or row.metric.endswith("pooled")
 
 
+def test_null_pairs_stay_inside_a_cell_type_and_take_no_other_dose_of_the_same_compound():
+    table = make_wells(num_genes=4, dimensions=24)
+    doses = np.random.default_rng(2).choice([1.0, 10.0], len(table))
+    cells = np.where(table.frame["plate"] == "p1", "A549", "U2OS")
+    frame = table.frame.assign(concentration_um=doses, cell_type=cells)
+    # cell types are far apart, compounds are far apart, doses are not
+    codes = frame.groupby(["cell_type", "perturbation"]).ngroup().to_numpy()
+    centers = 50 * np.random.default_rng(3).standard_normal((codes.max() + 1, 24))
+    replicates = find_replicates(
+        EmbeddingTable(frame, table.embeddings + centers[codes], "well"), replicate="well", across="any"
+    )
+    pairs = draw_pairs(replicates, limit=10**6, generator=np.random.default_rng(0))
+    assert len(np.unique(pairs.perturbation)) == 4 * 2 * 2
+    assert pairs.num_without_null == 0
+    assert pairs.same.min() > 0.99
+    gram, stratum, label = replicates.units @ replicates.units.T, replicates.stratum, replicates.label
+    allowed = (stratum[:, None] == stratum[None, :]) & (label[:, None] != label[None, :])
+    assert np.isin(np.round(pairs.different, 10), np.round(gram[allowed], 10)).all()
+
+
+def test_fixed_sizes_leave_out_perturbations_with_fewer_pairs():
+    table = make_wells()
+    fewer = np.flatnonzero(table.frame["perturbation"] == "G1")[4:]
+    kept = table.select(np.setdiff1d(np.arange(len(table)), fewer))
+    found = _values(kept, max_pairs_per_perturbation=50, min_pairs_per_perturbation=50)
+    assert found["ks_mean"].settings["n"] == found["ks_mean"].settings["m"] == [50, 50]
+    assert (found["ks_mean"].n, found["ks_mean"].excluded) == (5, 1)
+
+
+def test_zero_vectors_are_left_out_and_counted():
+    table = make_wells()
+    vectors = table.embeddings.copy()
+    vectors[np.flatnonzero(table.frame["perturbation"] == "G1")[:5]] = 0
+    found = _values(table.with_embeddings(vectors))
+    assert found["ks_pooled"].settings["zero_vectors"] == 5
+    assert found["ks_mean"].settings["n"] == [11 * 10 // 2, 120]
+
+
 def test_guides_are_replicates_as_means_of_their_wells():
     table = _with_signal(make_wells(), 1.0)
     replicates = find_replicates(table, replicate="guide", across="any")

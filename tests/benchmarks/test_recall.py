@@ -99,14 +99,32 @@ def test_several_sources_and_tails_are_scored_in_one_pass():
             assert scores.hits[lower, upper].mean() == expected
 
 
-def test_random_embeddings_are_recalled_at_chance():
-    generator = np.random.default_rng(0)
-    names = _names(400)
-    pairs = names[generator.integers(0, 400, (20_000, 2))]
-    found = score_pairs(
-        names, generator.standard_normal((400, 64)), sources=[make_source("random", pairs)], tails=[_TAILS]
-    )
-    assert abs(found.sources[0].hits[_TAILS].mean() - 0.1) < 0.01
+@pytest.mark.parametrize(("count", "dimensions"), [(400, 64), (3000, 128), (2500, 1024)])
+def test_random_embeddings_are_recalled_at_chance_within_sampling_error(count, dimensions):
+    generator = np.random.default_rng(count)
+    names = _names(count)
+    source = make_source("random", names[generator.integers(0, count, (20_000, 2))])
+    vectors = generator.standard_normal((count, dimensions))
+    found = score_pairs(names, vectors, sources=[source], tails=[_TAILS])
+    # The cosines of random vectors are pairwise independent, so the number of hits is nearly binomial.
+    assert abs(found.sources[0].hits[_TAILS].mean() - 0.1) < 4 * np.sqrt(0.1 * 0.9 / len(source))
+
+
+@pytest.mark.parametrize("kind", ["smooth", "quarters", "signs"])
+def test_large_maps_meet_the_published_definition_exactly(kind):
+    generator = np.random.default_rng(5)
+    vectors = generator.standard_normal((2300, 16))
+    if kind == "quarters":  # halves of genes are unit vectors: their cosines are exact, and tied by thousands
+        vectors[::2] = np.eye(16)[generator.integers(0, 16, 1150)]
+    if kind == "signs":
+        vectors = generator.choice([-1.0, 1.0], vectors.shape)
+    names, pairs = _names(2300), np.unique(np.sort(generator.integers(0, 2300, (4000, 2)), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    tails = [(0.05, 0.95), (0.1, 0.9), (0.0, 1.0), (0.3, 0.5)]
+    found = score_pairs(names, vectors, sources=[make_source("s", names[pairs])], tails=tails)
+    for lower, upper in tails:
+        expected = _published_recall(vectors, pairs, lower=lower, upper=upper)
+        assert found.sources[0].hits[lower, upper].mean() == expected
 
 
 def test_memory_does_not_grow_with_the_matrix_of_all_pairs():

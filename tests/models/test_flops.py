@@ -13,6 +13,7 @@ from phenoscale.models.flops import (
     forward_flops,
     meta_model,
     paper_flops,
+    paper_flops_of,
     training_flops,
     vit_flops,
 )
@@ -108,6 +109,25 @@ def test_the_papers_rule_is_their_table_times_two_factors():
     assert paper_flops("L", patch_size=8) == 16 * paper_flops("L", patch_size=16)
     with pytest.raises(UserError, match="G/8"):
         paper_flops("G", patch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "expected"),
+    [
+        ("mae", "L/8", ("L", 8)),
+        ("mae", "S/16", ("S", 16)),
+        ("wsl", "B/16", ("B", 16)),
+        ("mae", "G/8", None),
+        ("mae", "small", None),
+        ("ca_mae", "S/16", None),  # a token for each channel: the rule was never said for it
+        ("wsl", "densenet161", None),
+        ("mu_net", "tiny", None),
+    ],
+)
+def test_the_papers_rule_is_used_for_the_models_that_it_was_made_for(family, size, expected):
+    config = model_config(family, size=size, num_channels=6, num_classes=5)
+    wanted = None if expected is None else paper_flops(expected[0], patch_size=expected[1])
+    assert paper_flops_of(config) == wanted
 
 
 @pytest.mark.parametrize(("size", "gflops"), [("S/16", 4.6), ("B/16", 17.6), ("L/16", 61.6)])

@@ -57,7 +57,7 @@ def outline(html: str) -> Outline:
 
 def test_a_full_pipeline_leaves_no_section_empty(reported: Reported) -> None:
     assert reported.result.summary["missing"] == []
-    assert len(reported.result.summary["sections"]) == 12
+    assert len(reported.result.summary["sections"]) == 13
 
 
 def test_the_page_is_one_file_of_less_than_eight_megabytes(reported: Reported, outline: Outline) -> None:

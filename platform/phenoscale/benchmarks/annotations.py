@@ -46,30 +46,48 @@ def read_annotations(path: str | Path) -> AnnotationSource:
         UserError: a missing or unreadable file, another header, an empty cell, or no pair at all.
     """
     file = Path(path)
+    return make_source(source_name(file), read_pairs(file, columns=_COLUMNS))
+
+
+def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.str_]:
+    """Read two columns of names of a CSV, [rows, 2].
+
+    Raises:
+        UserError: a missing or unreadable file, another header, or an empty cell.
+    """
+    file, header = Path(path), ",".join(columns)
     if not file.is_file():
-        raise UserError(f"{file} does not exist, but annotated pairs are needed there; check the path")
+        raise UserError(f"{file} does not exist, but a CSV with {header} is needed there; check the path")
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UserError(
-            f"{file} is not a readable CSV ({error}); write it with the header entity1,entity2"
+            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header {header}"
         ) from error
-    missing = [name for name in _COLUMNS if name not in frame]
+    missing = [name for name in columns if name not in frame]
     if missing:
         raise UserError(
-            f"{file} has the columns {list(frame.columns)}, but annotated pairs have the header "
-            "entity1,entity2; "
-            "rename the two columns that name the pair"
+            f"{file} has the columns {list(frame.columns)}, but its header must be {header}; rename the two "
+            "columns, or read an official file with `benchmark annotations`"
         )
-    pairs = frame[list(_COLUMNS)].to_numpy(dtype=str)
+    pairs = frame[list(columns)].to_numpy(dtype=str)
     empty = np.flatnonzero((np.char.strip(pairs) == "").any(axis=1))
     if len(empty):
         raise UserError(
             f"{file} has an empty name in {len(empty)} of {len(pairs)} pairs (line {int(empty[0]) + 2} "
-            "first); the file "
-            "may be cut short: complete or remove these lines"
+            "first); the file may be cut short: complete or remove these lines"
         )
-    return make_source(source_name(file), pairs)
+    return np.char.strip(pairs)
+
+
+def by_number_of_sources(sources: Sequence[AnnotationSource]) -> list[AnnotationSource]:
+    """Pairs that at least 1, 2, ... of the sources have, each as a source of its own, up to the last pair."""
+    everything, total = np.concatenate([source.pairs for source in sources]), len(sources)
+    pairs, counts = np.unique(everything, axis=0, return_counts=True)
+    return [
+        AnnotationSource(f"at least {least} of {total} sources", pairs[counts >= least], len(everything))
+        for least in range(1, int(counts.max()) + 1)
+    ]
 
 
 def make_source(name: str, pairs: npt.NDArray[np.str_] | Sequence[tuple[str, str]]) -> AnnotationSource:

@@ -40,6 +40,7 @@ class RecallConfig(Config):
     lower: float = setting(0.05, ge=0, le=1, help="share of all pairs in the lower tail")
     upper: float = setting(0.95, ge=0, le=1, help="share of all pairs below the upper tail")
     curve: tuple[float, ...] = setting((), help="further tails p, each scored at (p, 1 - p)")
+    by_number_of_sources: bool = setting(False, help="also the pairs that at least 1, 2, ... sources have")
     genes: str = location("", help=f"{_GENES}, for recall within and across chromosome arms")
     num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
     seed: int = setting(0, ge=0, help=_SEED)
@@ -67,7 +68,10 @@ class ConsistencyConfig(Config):
         help="compare replicates of any two wells, or only across plates or experiments; the null alike",
     )
     max_pairs: int = setting(20_000, ge=10, help="pairs in the pooled comparison")
-    max_pairs_per_perturbation: int = setting(300, ge=3, help="pairs of one perturbation")
+    max_pairs_per_perturbation: int = setting(300, ge=3, help="pairs of one perturbation; more are sampled")
+    min_pairs_per_perturbation: int = setting(
+        3, ge=1, help="pairs that a perturbation needs; equal to the maximum: n and m are fixed"
+    )
     num_resamples: int = setting(200, ge=0, help=_RESAMPLES)
     seed: int = setting(0, ge=0, help=_SEED)
     runtime: Runtime = Runtime()

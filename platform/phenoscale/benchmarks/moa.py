@@ -205,6 +205,12 @@ def _labelled_rows(table: EmbeddingTable) -> pd.DataFrame:
             "filled for "
             "treatments other than negative controls; add it to the well table"
         )
+    missing = [name for name in _WELL if name not in frame]
+    if missing or not {"compound", "perturbation"} & set(frame):
+        raise UserError(
+            f"the embeddings have the columns {list(frame.columns)}, but mechanism accuracy needs "
+            f"{[*_WELL, 'compound']} (or `perturbation` for the compound); add them to the well table"
+        )
     compound = frame["perturbation"] if "perturbation" in frame else frame["compound"]
     if "compound" in frame:
         named = frame["compound"].fillna("").astype(str)

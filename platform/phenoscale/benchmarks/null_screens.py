@@ -7,6 +7,7 @@ a benchmark of relationships must find chance. Shapes: N wells, D dimensions, G 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -137,12 +138,15 @@ def _wells(
     """Every guide once per experiment and the negative controls on each plate, all at random places."""
     room = spec.num_rows * spec.num_columns - spec.num_negative_controls
     num_plates = -(-len(guides) // room)
+    of_guide = list(
+        zip(guides["gene"].tolist(), guides["guide"].tolist(), [False] * len(guides), strict=True)
+    )
     rows, planted = [], []
     for experiment in range(spec.num_experiments):
         shares = np.array_split(generator.permutation(len(guides)), num_plates)
         for plate, members in enumerate(shares):
             places = generator.permutation(spec.num_rows * spec.num_columns)
-            names = [(guides["gene"][index], guides["guide"][index], False) for index in members]
+            names = [of_guide[index] for index in members]
             names += [(NEGATIVE_CONTROL, NEGATIVE_CONTROL, True)] * spec.num_negative_controls
             for place, (gene, guide, is_control) in zip(places, names, strict=False):
                 address = format_address(*divmod(int(place), spec.num_columns))
@@ -187,9 +191,8 @@ def _from_center(address: str, spec: ScreenSpec) -> tuple[float, float]:
 
 def _module_pairs(genes: pd.DataFrame) -> AnnotationSource:
     pairs = [
-        (first, second)
+        pair
         for _, members in genes[genes["module"] != ""].groupby("module")["gene"]
-        for index, first in enumerate(members)
-        for second in members.iloc[index + 1 :]
+        for pair in combinations(members.tolist(), 2)
     ]
     return make_source("modules", pairs)

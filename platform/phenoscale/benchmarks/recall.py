@@ -19,10 +19,10 @@ from phenoscale.benchmarks.annotations import AnnotationSource
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.rows import Row, canonical_setting
-from phenoscale.stats.cosines import num_pairs, pair_cosines, unit_rows
+from phenoscale.stats.cosines import pair_cosines
 from phenoscale.stats.intervals import Counts, Estimate, bootstrap_pair_mean, resample_counts
+from phenoscale.stats.pair_ranks import num_pairs, unit_vectors
 
-Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 Tails = tuple[float, float]
@@ -38,14 +38,12 @@ class SourceScores:
     Attributes:
         source: name of the annotation source.
         pairs: [Q, 2] positions in the map, the smaller first.
-        cosines: [Q].
         hits: for each pair of tails, which pairs are recalled, [Q].
         num_excluded: pairs of the source that are not in the map.
     """
 
     source: str
     pairs: Positions
-    cosines: Array
     hits: Mapping[Tails, Mask]
     num_excluded: int
 
@@ -90,7 +88,6 @@ def score_pairs(
         UserError: fewer than 20 perturbations, duplicate names, or no source with a pair in the map.
     """
     _refuse_unusable(entities)
-    units_ND, is_zero_N = unit_rows(embeddings_ND)
     located = [_locate(source, entities) for source in sources]
     if not any(len(pairs) for pairs in located):
         known = np.unique(np.concatenate([source.entities for source in sources]))[:5].tolist()
@@ -102,7 +99,7 @@ def score_pairs(
     total = num_pairs(len(entities))
     ranks = {pair: tail_ranks(pair, total=total) for pair in tails}
     wanted = sorted({k for k, _ in ranks.values() if k < total} | {K - 1 for _, K in ranks.values() if K > 0})
-    found = pair_cosines(units_ND, ranks=wanted, queries_Q2=np.concatenate(located))
+    found = pair_cosines(embeddings_ND, ranks=wanted, queries_Q2=np.concatenate(located))
     order = dict(zip(wanted, found.order.tolist(), strict=True))
     cosines = np.split(found.query, np.cumsum([len(pairs) for pairs in located])[:-1])
     scored = []
@@ -111,8 +108,8 @@ def score_pairs(
             pair: (values < order.get(k, np.inf)) | (values > order.get(above - 1, -np.inf))
             for pair, (k, above) in ranks.items()
         }
-        scored.append(SourceScores(source.name, pairs, values, hits, len(source) - len(pairs)))
-    return RecallScores(entities, tuple(scored), int(is_zero_N.sum()))
+        scored.append(SourceScores(source.name, pairs, hits, len(source) - len(pairs)))
+    return RecallScores(entities, tuple(scored), int(unit_vectors(embeddings_ND).is_zero.sum()))
 
 
 def under_test(perturbation_map: PerturbationMap) -> PerturbationMap:

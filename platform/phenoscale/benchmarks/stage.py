@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phenoscale.benchmarks.annotations import AnnotationSource, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_annotations
 from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import (
     BatchEffectConfig,
@@ -53,7 +53,7 @@ def run_recall(config: RecallConfig, *, observe: Observer = ignore) -> RowTable:
     perturbation_map = read_map(require(config, "map", verb="benchmark recall"))
     if not config.annotations:
         raise UserError("benchmark recall needs --annotations, got none; give a CSV with entity1,entity2")
-    sources = [read_annotations(path) for path in config.annotations]
+    sources = _sources(config.annotations, recall=config)
     rows = recall_rows(
         perturbation_map,
         sources=sources,
@@ -138,7 +138,7 @@ class _Shared:
 
 
 def _build(folder: Path, *, config: BenchmarkConfig, observe: Observer) -> Mapping[str, Any]:
-    shared = _Shared(config, tuple(map(read_annotations, config.annotations)), _arms(config.genes))
+    shared = _Shared(config, _sources(config.annotations, recall=config.recall), _arms(config.genes))
     rows: list[Row] = []
     maps = {name: read_map(place) for name, place in sorted(config.maps.items())}
     names = sorted({*config.maps, *config.embeddings})
@@ -311,6 +311,13 @@ def _skipped(benchmark: str, reason: str, *, settings: Mapping[str, Any] | None 
 
 def _named(rows: Iterable[Row], *, encoder: str, map_digest: str = "") -> list[Row]:
     return [replace(row, encoder=encoder, map=map_digest) for row in rows]
+
+
+def _sources(paths: Iterable[str], *, recall: RecallConfig) -> tuple[AnnotationSource, ...]:
+    """The annotation sources, and where wanted the pairs that at least 1, 2, ... of them have."""
+    sources = [read_annotations(path) for path in paths]
+    grouped = by_number_of_sources(sources) if sources and recall.by_number_of_sources else []
+    return (*sources, *grouped)
 
 
 def _tails(config: RecallConfig) -> list[Tails]:

@@ -97,7 +97,27 @@ VERBS: Final[dict[str, Verb]] = {
         "recall of known relationships in a map",
         config="phenoscale.benchmarks.config:RecallConfig",
         function="phenoscale.benchmarks.stage:run_recall",
-        examples=("benchmark recall --map work/map/KEY --annotations pairs.csv",),
+        examples=(
+            "benchmark recall --map work/map/KEY --annotations pairs.csv",
+            "benchmark recall --map MAP.parquet --annotations CORUM.csv --annotations HuMAP.csv "
+            "--lower 0.05 --upper 0.95 --by-number-of-sources --json",
+        ),
+    ),
+    "benchmark recall-null": Verb(
+        "permutation test of recall, over all annotated genes or inside chromosome arms",
+        config="phenoscale.benchmarks.recall_null_config:RecallNullConfig",
+        function="phenoscale.benchmarks.recall_null:run_recall_null",
+        examples=("benchmark recall-null --map work/map/KEY --annotations pairs.csv",),
+    ),
+    "benchmark annotations": Verb(
+        "import known relationships from an official file, with checksum, license and counts",
+        config="phenoscale.benchmarks.annotation_config:AnnotationsConfig",
+        function="phenoscale.benchmarks.annotation_import:run_annotations",
+        examples=(
+            "benchmark annotations --source corum --path humanComplexes.txt --output CORUM.csv",
+            "benchmark annotations --source string --path 9606.protein.links.v11.5.txt.gz "
+            "--names 9606.protein.info.v11.5.txt.gz --output StringDB.csv",
+        ),
     ),
     "benchmark consistency": Verb(
         "replicate consistency of perturbations",
@@ -116,6 +136,143 @@ VERBS: Final[dict[str, Verb]] = {
         config="phenoscale.benchmarks.config:BatchEffectConfig",
         function="phenoscale.benchmarks.stage:run_batch_effect",
         examples=("benchmark batch-effect --embeddings work/embed/KEY --targets plate,experiment",),
+    ),
+    "benchmark suite": Verb(
+        "every benchmark that the inputs allow, in one pass, and what was skipped and why",
+        config="phenoscale.benchmarks.suite_config:SuiteConfig",
+        function="phenoscale.benchmarks.suite:run_suite",
+        examples=(
+            "benchmark suite --map work/map/KEY --annotations CORUM.csv --genes genes.csv --output rows",
+            "benchmark suite --map work/map/KEY --embeddings work/map/KEY/corrected --json",
+        ),
+    ),
+    "benchmark list": Verb(
+        "every benchmark: what it measures, needs and costs, and who defined it",
+        config="phenoscale.benchmarks.suite_config:ListConfig",
+        function="phenoscale.benchmarks.catalog:run_list",
+        positional=("names",),
+        examples=("benchmark list", "benchmark list recall"),
+    ),
+    "benchmark table": Verb(
+        "own rows beside published numbers, marked where the setting differs",
+        config="phenoscale.benchmarks.suite_config:TableConfig",
+        function="phenoscale.benchmarks.table:run_table",
+        examples=(
+            "benchmark table --rows work/benchmark/KEY --facts dataset=RxRx3-core",
+            "benchmark table --benchmarks recall --sources CORUM",
+        ),
+    ),
+    "benchmark proximity": Verb(
+        "proximity bias: whether genes of one chromosome arm are more similar than others",
+        config="phenoscale.benchmarks.proximity_config:ProximityConfig",
+        function="phenoscale.benchmarks.proximity:run_proximity",
+        examples=("benchmark proximity --map work/map/KEY --genes genes.csv",),
+    ),
+    "benchmark jump-detection": Verb(
+        "JUMP-CP perturbation detection: replicates against negative controls of the plate",
+        config="phenoscale.benchmarks.jump_config:JumpDetectionConfig",
+        function="phenoscale.benchmarks.jump:run_detection",
+        examples=("benchmark jump-detection --profiles 'plates/*.csv.gz' --p-values geometric-mean",),
+    ),
+    "benchmark jump-siblings": Verb(
+        "JUMP-CP sibling retrieval: compounds of a target, or guides of a gene",
+        config="phenoscale.benchmarks.jump_config:JumpSiblingsConfig",
+        function="phenoscale.benchmarks.jump:run_siblings",
+        examples=(
+            "benchmark jump-siblings --profiles 'plates/*.csv.gz' --targets compounds.tsv --ties gt",
+            "benchmark jump-siblings --profiles 'crispr/*.parquet' --siblings guides",
+        ),
+    ),
+    "benchmark jump-matching": Verb(
+        "JUMP-CP gene-compound matching: does a compound look like a perturbation of its target?",
+        config="phenoscale.benchmarks.jump_config:JumpMatchingConfig",
+        function="phenoscale.benchmarks.jump:run_matching",
+        examples=("benchmark jump-matching --compounds 'compound/*.csv.gz' --genes 'crispr/*.csv.gz'",),
+    ),
+    "benchmark phenotypic-activity": Verb(
+        "replicates against negative controls, for any table and any columns",
+        config="phenoscale.benchmarks.jump_config:ActivityConfig",
+        function="phenoscale.benchmarks.phenotypic:run_activity",
+        examples=("benchmark phenotypic-activity --profiles work/embed/KEY --negative-same plate",),
+    ),
+    "benchmark phenotypic-consistency": Verb(
+        "perturbations with a common label against the others, for any table and any columns",
+        config="phenoscale.benchmarks.jump_config:PhenotypicConsistencyConfig",
+        function="phenoscale.benchmarks.phenotypic:run_phenotypic_consistency",
+        examples=("benchmark phenotypic-consistency --profiles work/embed/KEY --label moa",),
+    ),
+    "benchmark percent-replicating": Verb(
+        "groups whose median correlation exceeds that of random groups",
+        config="phenoscale.benchmarks.jump_config:PercentReplicatingConfig",
+        function="phenoscale.benchmarks.phenotypic:run_percent_replicating",
+        examples=(
+            "benchmark percent-replicating --profiles work/embed/KEY",
+            "benchmark percent-replicating --profiles work/embed/KEY --group-by moa --different perturbation",
+        ),
+    ),
+    "benchmark signal-consistency": Verb(
+        "which perturbations have wells that are more alike than random ones",
+        config="phenoscale.benchmarks.signal_config:SignalConsistencyConfig",
+        function="phenoscale.benchmarks.signal:run_signal_consistency",
+        examples=(
+            "benchmark signal-consistency --embeddings work/map/KEY/corrected --output perturbations.parquet",
+            "benchmark signal-consistency --embeddings work/embed/KEY --match experiment",
+        ),
+    ),
+    "benchmark signal-magnitude": Verb(
+        "how far perturbations are from the negative controls: energy distance",
+        config="phenoscale.benchmarks.signal_config:SignalMagnitudeConfig",
+        function="phenoscale.benchmarks.magnitude:run_signal_magnitude",
+        examples=("benchmark signal-magnitude --embeddings work/map/KEY/corrected",),
+    ),
+    "benchmark clusters": Verb(
+        "which complexes have genes that are more alike than the rest of the map",
+        config="phenoscale.benchmarks.clusters_config:ClustersConfig",
+        function="phenoscale.benchmarks.clusters:run_clusters",
+        examples=("benchmark clusters --map work/map/KEY --clusters CORUM_clusters.tsv",),
+    ),
+    "benchmark enrichment": Verb(
+        "which gene sets hold more of the query genes than chance",
+        config="phenoscale.benchmarks.clusters_config:EnrichmentConfig",
+        function="phenoscale.benchmarks.enrichment:run_enrichment",
+        examples=("benchmark enrichment --map work/map/KEY --clusters c5.gmt --query TSC1,TSC2,MTOR",),
+    ),
+    "benchmark neighbors": Verb(
+        "the perturbations of a map that are most like one of them",
+        config="phenoscale.benchmarks.clusters_config:NeighborsConfig",
+        function="phenoscale.benchmarks.neighbors:run_neighbors",
+        examples=("benchmark neighbors --map work/map/KEY --perturbation TSC2 --top 10",),
+    ),
+    "benchmark compound-gene": Verb(
+        "whether compounds look like the knock-outs of the genes that they act on",
+        config="phenoscale.benchmarks.relations_config:CompoundGeneConfig",
+        function="phenoscale.benchmarks.compound_gene:run_compound_gene",
+        examples=("benchmark compound-gene --map work/map/KEY --truth compound_gene_interactions.csv",),
+    ),
+    "benchmark string-recall": Verb(
+        "recall of StringDB links in a list of genes at a false positive rate",
+        config="phenoscale.benchmarks.relations_config:StringRecallConfig",
+        function="phenoscale.benchmarks.string_fpr:run_string_recall",
+        examples=(
+            "benchmark string-recall --map work/map/KEY --genes genes.txt "
+            "--links 9606.protein.links.v11.5.txt.gz --proteins 9606.protein.info.v11.5.txt.gz",
+            "benchmark string-recall --map work/map/KEY --links scored_pairs.csv",
+        ),
+    ),
+    "benchmark feature-regression": Verb(
+        "how well CellProfiler features are predicted from embeddings of another experiment",
+        config="phenoscale.benchmarks.wells_config:FeatureRegressionConfig",
+        function="phenoscale.benchmarks.feature_regression:run_feature_regression",
+        examples=(
+            "benchmark feature-regression --embeddings work/embed/KEY --profiles 'profiles/*.csv.gz' "
+            "--train-experiment gene-001 --test-experiment gene-002",
+        ),
+    ),
+    "benchmark rxrx1": Verb(
+        "which siRNA a well of RxRx1 got, before and after batch correction",
+        config="phenoscale.benchmarks.wells_config:Rxrx1Config",
+        function="phenoscale.benchmarks.rxrx1:run_rxrx1",
+        examples=("benchmark rxrx1 --embeddings work/embed/KEY --metadata metadata.csv --num-classes 1139",),
     ),
     "register": _stage(
         "register an encoder with its rows and lineage, as the candidate",

@@ -68,7 +68,9 @@ def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         genes = pd.read_csv(file, dtype={"gene": str, "arm": str}, keep_default_na=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not a readable CSV ({error}); write it with a header row") from error
+        raise UserError(
+            f"{file} is not a readable CSV ({str(error).strip()}); write it with a header row"
+        ) from error
     needed = ["gene", *columns]
     missing = [name for name in needed if name not in genes]
     if missing:

@@ -20,6 +20,7 @@ PASSES_OF_TRAINING: Final = 3  # forward, and backward to the inputs and to the 
 # Forward GFLOP of one 224 px crop with 16 px patches: Touvron et al. (2022), arXiv:2203.09795, Table 1, which
 # counts a multiplication with its addition as one.
 TOUVRON_GFLOPS: Final = {"S": 4.6, "B": 17.6, "L": 61.6}
+PAPER_CROP_SIZE: Final = 256
 PAPER_AREA_RATIO: Final = 1.69  # as printed; the square of 256 over 196 tokens is 1.706
 PAPER_PATCH_FACTOR: Final = 16  # as if all of a transformer grew with the square of its tokens
 
@@ -95,6 +96,17 @@ def run_on_meta(model: TrainingModel, *, batch: int) -> Prediction:
         aside = torch.empty(batch, dtype=torch.long, device="meta")
     prediction: Prediction = model(crops, aside)
     return prediction
+
+
+def paper_flops_of(model_config: Any) -> int | None:
+    """The papers' rule for a model; None where it knows none of that width, patch and number of tokens."""
+    sizes = {384: "S", 768: "B", 1024: "L"}
+    width, patch = (getattr(model_config, name, None) for name in ("embedding_dim", "patch_size"))
+    if width not in sizes or patch not in (8, 16) or model_config.crop_size != PAPER_CROP_SIZE:
+        return None
+    squares = (PAPER_CROP_SIZE // patch) ** 2
+    is_one_token_a_patch = getattr(model_config, "num_tokens", squares) == squares
+    return paper_flops(sizes[width], patch_size=patch) if is_one_token_a_patch else None
 
 
 def paper_flops(size: str, *, patch_size: int) -> int:

@@ -16,6 +16,7 @@ from phenoscale.reports.sections.lineage import lineage_section
 from phenoscale.reports.sections.map_overview import map_section
 from phenoscale.reports.sections.overview import overview, subtitle
 from phenoscale.reports.sections.probe import probe_section
+from phenoscale.reports.sections.published import published_section
 from phenoscale.reports.sections.recall import recall_section
 from phenoscale.reports.sections.registry import registry_section
 from phenoscale.reports.sections.replicates import replicates_section
@@ -34,7 +35,7 @@ class Composed:
 
 def compose_report(material: Material, *, config: ReportConfig) -> Composed:
     """Write the page."""
-    families = families_section(material)
+    families, published = families_section(material), published_section(material)
     sections = (
         *([families] if families is not None else []),
         screen_section(material),
@@ -45,6 +46,7 @@ def compose_report(material: Material, *, config: ReportConfig) -> Composed:
         recall_section(material),
         replicates_section(material),
         batch_effect_section(material),
+        *([published] if published is not None else []),
         map_section(material, config),
         rows_section(material),
         registry_section(material),

@@ -1,49 +1,44 @@
-"""Order statistics of all pairwise cosines without an N x N matrix or a sort.
+"""Order statistics of all pairwise cosines, exact, without an N x N matrix or a sort of all pairs.
 
-A sample of the pairs brackets each wanted rank; one pass over tiles of the upper triangle then counts what
-lies below each bracket and collects what lies inside. If a bracket missed its rank it is widened and the pass
-is repeated, so the result is exact. Shapes: N vectors, D dimensions, R ranks, Q query pairs.
+Up to `WHOLE` vectors the matrix is one float64 product, as in the published definition. Beyond, a float32
+screen finds the few pairs that can matter and float64 decides among them (`cosine_screen`). Where ties are so
+many that a screen cannot tell them apart, tiles of float64 products are counted instead, each value once.
+Shapes: N vectors, D dimensions, R ranks, Q query pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
-Positions = npt.NDArray[np.intp]
+from phenoscale.stats.cosine_screen import screen_cosines
+from phenoscale.stats.pair_ranks import (
+    Array,
+    Floats,
+    Interval,
+    PairCosines,
+    Positions,
+    num_pairs,
+    rank_intervals,
+    sampled_cosines,
+    unit_vectors,
+)
 
+WHOLE = 2048
 TILE_ROWS = 512
 TILE_COLUMNS = 4096
-_SAMPLED_PAIRS = 200_000
 _COMPACT_ABOVE = 1 << 20
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class PairCosines:
-    """What one pass over all pairs found.
-
-    Attributes:
-        order: cosine at each wanted rank (0-based, ascending, ties repeated).
-        query: cosine of each query pair, from the very same tiles.
-    """
-
-    order: Array
-    query: Array
-
-
 @dataclass
 class _Bracket:
-    """A closed interval of cosines that should hold some ranks: count below it, values inside it."""
+    """The values inside an interval, and how many lie below it."""
 
-    low: float
-    high: float
+    interval: Interval
     below: int = 0
 
     def __post_init__(self) -> None:
@@ -53,8 +48,8 @@ class _Bracket:
         self._num_loose = 0
 
     def add(self, tile: Array) -> None:
-        self.below += int(np.count_nonzero(tile < self.low))
-        inside = tile[(tile >= self.low) & (tile <= self.high)]
+        self.below += int(np.count_nonzero(tile < self.interval.low))
+        inside = tile[(tile >= self.interval.low) & (tile <= self.interval.high)]
         self._loose.append(inside)
         self._num_loose += len(inside)
         if self._num_loose > _COMPACT_ABOVE:
@@ -81,42 +76,53 @@ class _Bracket:
 
 def unit_rows(vectors_ND: Floats) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Rows divided by their norm in float64, and which rows are zero (they stay zero: cosine 0)."""
-    vectors = vectors_ND.astype(np.float64)
-    norms_N = np.linalg.norm(vectors, axis=1)
-    is_zero_N = norms_N == 0
-    vectors /= np.where(is_zero_N, 1.0, norms_N)[:, None]
-    return vectors, is_zero_N
-
-
-def num_pairs(num_vectors: int) -> int:
-    """Number of unordered pairs of different vectors."""
-    return num_vectors * (num_vectors - 1) // 2
+    vectors = unit_vectors(vectors_ND)
+    return vectors.rows(slice(None)), vectors.is_zero
 
 
 def pair_cosines(
-    units_ND: Array, *, ranks: list[int], queries_Q2: Positions, seed: int = 0, first_margin: float = 1.0
+    vectors_ND: Floats, *, ranks: list[int], queries_Q2: Positions, seed: int = 0, first_margin: float = 1.0
 ) -> PairCosines:
     """Cosines at the given ranks among all pairs i < j, and those of the query pairs.
 
-    Memory is O(tile + bracket) beyond the input. The seed only chooses the pairs that the first brackets are
-    drawn from: it changes the speed, never the result.
+    The seed only chooses the pairs that the first intervals are drawn from: it changes the speed, never the
+    result.
 
     Args:
-        units_ND: rows of unit length (or zero), see `unit_rows`.
+        vectors_ND: any vectors; a zero vector has the cosine 0 with every other.
         ranks: 0-based ranks, each below the number of pairs.
         queries_Q2: positions (i, j) with i < j.
-        seed: seed of the bracketing sample.
-        first_margin: half width of the first brackets, in units of six standard errors; a bracket that misses
-            costs a second pass.
+        seed: seed of the sample.
+        first_margin: half width of the first intervals, in units of five standard errors; one that misses
+            its rank costs a second pass.
     """
-    total = num_pairs(len(units_ND))
+    total = num_pairs(len(vectors_ND))
     assert all(0 <= rank < total for rank in ranks), f"ranks must lie in [0, {total})"
+    if len(vectors_ND) > WHOLE:
+        vectors = unit_vectors(vectors_ND)
+        found = screen_cosines(
+            vectors, ranks=ranks, queries_Q2=queries_Q2, seed=seed, first_margin=first_margin
+        )
+        if found is not None:
+            return found
+    return counted_cosines(vectors_ND, ranks=ranks, queries_Q2=queries_Q2, seed=seed)
+
+
+def counted_cosines(
+    vectors_ND: Floats, *, ranks: list[int], queries_Q2: Positions, seed: int = 0, first_margin: float = 1.0
+) -> PairCosines:
+    """What `pair_cosines` finds, from float64 products of all pairs; arguments as there."""
+    vectors = unit_vectors(vectors_ND)
+    units_ND, total = vectors.rows(slice(None)), num_pairs(len(vectors))
     by_first = np.argsort(queries_Q2[:, 0], kind="stable")
-    sorted_Q2 = queries_Q2[by_first]
-    query_Q = np.empty(len(queries_Q2))
-    widening = first_margin
+    sorted_Q2, query_Q = queries_Q2[by_first], np.empty(len(queries_Q2))
+    everything, widening = [Interval(-np.inf, np.inf)], first_margin
+    sample = sampled_cosines(units_ND, num_ranks=len(ranks), seed=seed) if len(vectors) > WHOLE else None
     while True:
-        brackets = _brackets(units_ND, ranks=ranks, total=total, widening=widening, seed=seed)
+        intervals = everything
+        if sample is not None:
+            intervals = rank_intervals(sample, ranks=ranks, total=total, widening=widening, margin=_ROUNDING)
+        brackets = [_Bracket(interval) for interval in intervals]
         for rows, columns, tile in _tiles(units_ND):
             for bracket in brackets:
                 bracket.add(tile)
@@ -125,13 +131,18 @@ def pair_cosines(
         if all(value is not None for value in found):
             restored_Q = np.empty_like(query_Q)
             restored_Q[by_first] = query_Q
-            return PairCosines(np.array(found, np.float64), restored_Q)
+            return PairCosines(np.array(found, np.float64), restored_Q, 0.0)
         widening = max(8 * widening, 1.0)
 
 
 def _tiles(units_ND: Array) -> Iterator[tuple[slice, slice, Array]]:
     """Tiles of the strict upper triangle; what lies on or below the diagonal is NaN (no comparison holds)."""
     total = len(units_ND)
+    if total <= WHOLE:
+        whole = units_ND @ units_ND.T
+        whole[np.tril_indices(total)] = np.nan
+        yield slice(0, total), slice(0, total), whole
+        return
     for top in range(0, total, TILE_ROWS):
         rows = slice(top, min(top + TILE_ROWS, total))
         for left in range(top, total, TILE_COLUMNS):
@@ -148,35 +159,3 @@ def _gather(tile: Array, queries_Q2: Positions, *, rows: slice, columns: slice, 
     chosen = queries_Q2[start:stop]
     inside = np.flatnonzero((chosen[:, 1] >= columns.start) & (chosen[:, 1] < columns.stop))
     into[start + inside] = tile[chosen[inside, 0] - rows.start, chosen[inside, 1] - columns.start]
-
-
-def _brackets(units_ND: Array, *, ranks: list[int], total: int, widening: float, seed: int) -> list[_Bracket]:
-    """Disjoint intervals that hold the ranks with near certainty: six standard errors a side."""
-    wanted = sorted(set(ranks))
-    if total <= _SAMPLED_PAIRS:
-        return [_Bracket(-np.inf, np.inf)] if wanted else []
-    sample = np.sort(_sampled_cosines(units_ND, seed=seed))
-    intervals: list[tuple[float, float]] = []
-    for rank in wanted:
-        share = (rank + 0.5) / total
-        margin = widening * (6 * np.sqrt(share * (1 - share) / len(sample)) + 10 / len(sample))
-        first = int(np.floor((share - margin) * len(sample)))
-        last = int(np.ceil((share + margin) * len(sample)))
-        low = sample[first] - _ROUNDING if first >= 0 else -np.inf
-        high = sample[last] + _ROUNDING if last < len(sample) else np.inf
-        if intervals and low <= intervals[-1][1]:
-            before = intervals.pop()
-            low, high = before[0], max(high, before[1])
-        intervals.append((float(low), float(high)))
-    return [_Bracket(low, high) for low, high in intervals]
-
-
-def _sampled_cosines(units_ND: Array, *, seed: int) -> Array:
-    generator = np.random.default_rng(seed)
-    first = generator.integers(0, len(units_ND), _SAMPLED_PAIRS)
-    second = (first + generator.integers(1, len(units_ND), _SAMPLED_PAIRS)) % len(units_ND)
-    cosines = np.empty(_SAMPLED_PAIRS)
-    for start in range(0, _SAMPLED_PAIRS, TILE_COLUMNS):
-        part = slice(start, start + TILE_COLUMNS)
-        cosines[part] = np.einsum("qd,qd->q", units_ND[first[part]], units_ND[second[part]])
-    return cosines

@@ -20,7 +20,7 @@ from phenoscale.loading.plan import balanced_weights
 from phenoscale.logs import get_logger, key_values
 from phenoscale.models.encoder import encoder_of, save_encoder
 from phenoscale.models.families import find_family
-from phenoscale.models.flops import forward_flops, meta_model
+from phenoscale.models.flops import forward_flops, meta_model, paper_flops_of
 from phenoscale.storage import write_atomic
 from phenoscale.training.checkpoints import keep_newest
 from phenoscale.training.config import PretrainConfig
@@ -210,7 +210,7 @@ def _summarize(
 ) -> dict[str, Any]:
     settings, model, last = task.settings, result.model, records[-1]
     validation = [record for record in records if "validation_loss" in record]
-    encoder = model.encoder_weights
+    encoder, by_rule = model.encoder_weights, paper_flops_of(settings.model)
     return {
         **{name: last[name] for name in ("loss", "accuracy") if name in last},
         "validation_loss": None,
@@ -227,6 +227,7 @@ def _summarize(
         "num_parameters": sum(value.numel() for value in model.parameters()),
         "num_encoder_parameters": sum(value.numel() for value in encoder.parameters()),
         "forward_gflops_per_crop": forward_flops(settings.model) / 1e9,
+        "paper_gflops_per_crop": None if by_rule is None else by_rule / 1e9,
         "num_processes": task.ranks.world_size,
         "device": task.ranks.device.type,
         "precision": settings.precision,

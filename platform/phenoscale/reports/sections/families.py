@@ -16,6 +16,7 @@ from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import GOOD, encoder_label
 from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag
 from phenoscale.reports.material import Material
+from phenoscale.reports.sections.scaling import scaling_part
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
@@ -41,6 +42,7 @@ def families_section(material: Material) -> Section | None:
                 _notes(compared),
                 _block_figure(compared),
                 *(_recall_figure(found, index) for index, found in enumerate(recalls)),
+                scaling_part(compared),
             ]
         ),
     )

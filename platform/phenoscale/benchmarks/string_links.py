@@ -1,0 +1,170 @@
+"""Links between proteins with their scores: STRING's own files, or a CSV with entity1, entity2 and score.
+
+Shapes: L links.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from phenoscale.errors import UserError
+
+_PAIR_COLUMNS = ("entity1", "entity2", "score")
+_STRING_COLUMNS = ("protein1", "protein2", "combined_score")
+_PROTEIN_COLUMNS = ("#string_protein_id", "preferred_name")
+_ROWS_AT_ONCE = 1_000_000
+_UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    UnicodeDecodeError,
+    EOFError,
+    OSError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links among some genes, by their positions, in the direction of the file.
+
+    Attributes:
+        first: [L] positions.
+        second: [L] positions.
+        scores: [L] from 0 to 1.
+        num_rows: links of the whole file.
+    """
+
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    scores: npt.NDArray[np.float64]
+    num_rows: int
+
+
+def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str | Path = "") -> Links:
+    """Read the links among given genes, a part of the file at a time.
+
+    Args:
+        path: STRING's `protein.links` (or `.detailed`, `.full`; separated by spaces), or a CSV with entity1,
+            entity2 and score.
+        genes: sorted names.
+        proteins: STRING's `protein.info`, which gives the name of each protein of `protein.links`.
+
+    Raises:
+        UserError: a missing or unreadable file, another header, a cut-off line or a score that is no number.
+    """
+    file = _existing(Path(path), what="links between genes")
+    position = pd.Series(np.arange(len(genes)), index=pd.Index(genes))
+    with _readable(file):
+        header = pd.read_csv(file, sep=r"[\s,]+", engine="python", nrows=0)
+    if set(_PAIR_COLUMNS) <= set(header.columns):
+        return _collect(file, separator=",", columns=_PAIR_COLUMNS, position=position, full_score=1.0)
+    if not set(_STRING_COLUMNS) <= set(header.columns):
+        raise UserError(
+            f"{file} has the columns {list(header.columns)}, but links have {list(_STRING_COLUMNS)} "
+            f"(STRING's protein.links) or {list(_PAIR_COLUMNS)} (a CSV); rename the columns"
+        )
+    if not str(proteins):
+        raise UserError(
+            f"{file} names proteins by STRING's identifiers, so the genes are not known; give STRING's "
+            "protein.info file of the same version with --proteins"
+        )
+    names = _protein_names(Path(proteins))
+    of_protein = names.map(position).dropna().astype(np.intp)
+    if not len(of_protein):
+        raise UserError(
+            f"none of the {len(names)} proteins of {proteins} has a name of the {len(genes)} genes (such as "
+            f"{genes[:3].tolist()}); use HGNC symbols, and the file of the right species"
+        )
+    return _collect(file, separator=" ", columns=_STRING_COLUMNS, position=of_protein, full_score=1000.0)
+
+
+def read_genes(path: str | Path) -> list[str]:
+    """Read a list of genes: the first word of each line; `#` begins a comment.
+
+    Raises:
+        UserError: a missing file, or no gene.
+    """
+    file = _existing(Path(path), what="a list of genes")
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text ({error}); write one gene a line") from error
+    words = [line.partition("#")[0].replace(",", " ").split() for line in lines]
+    genes = list(dict.fromkeys(found[0] for found in words if found))
+    if not genes:
+        raise UserError(f"{file} has no gene; write one gene a line")
+    return genes
+
+
+def _protein_names(path: Path) -> pd.Series[str]:
+    file = _existing(path, what="STRING's protein.info")
+    with _readable(file):
+        frame = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    if not set(_PROTEIN_COLUMNS) <= set(frame.columns):
+        raise UserError(
+            f"{file} has the columns {list(frame.columns)}, but STRING's protein.info begins with "
+            f"{list(_PROTEIN_COLUMNS)}; download it again"
+        )
+    return frame.drop_duplicates(_PROTEIN_COLUMNS[0]).set_index(_PROTEIN_COLUMNS[0])[_PROTEIN_COLUMNS[1]]
+
+
+def _collect(
+    file: Path, *, separator: str, columns: tuple[str, ...], position: pd.Series[int], full_score: float
+) -> Links:
+    """The links whose two names have a position."""
+    kept: list[pd.DataFrame] = []
+    num_rows = 0
+    with (
+        _readable(file),
+        pd.read_csv(
+            file,
+            sep=separator,
+            usecols=list(columns),
+            dtype={columns[0]: str, columns[1]: str},
+            keep_default_na=False,
+            chunksize=_ROWS_AT_ONCE,
+        ) as parts,
+    ):
+        for part in parts:
+            scores = pd.to_numeric(part[columns[2]], errors="coerce")
+            wrong = np.flatnonzero(~((scores >= 0) & (scores <= full_score)).to_numpy())
+            if len(wrong):
+                raise UserError(
+                    f"{file} has the score {part[columns[2]].iloc[wrong[0]]!r} in line "
+                    f"{num_rows + int(wrong[0]) + 2}, but a score lies between 0 and {full_score:g}; the "
+                    "file may be cut short: complete or remove this line"
+                )
+            num_rows += len(part)
+            first, second = part[columns[0]].map(position), part[columns[1]].map(position)
+            inside = first.notna() & second.notna() & (first != second)
+            found = {"first": first[inside], "second": second[inside], "score": scores[inside] / full_score}
+            kept.append(pd.DataFrame(found))
+    links = pd.concat(kept, ignore_index=True)
+    return Links(
+        links["first"].to_numpy(dtype=np.intp),
+        links["second"].to_numpy(dtype=np.intp),
+        links["score"].to_numpy(dtype=float),
+        num_rows,
+    )
+
+
+def _existing(file: Path, *, what: str) -> Path:
+    if not file.is_file():
+        raise UserError(f"{file} does not exist, but {what} are needed there; check the path")
+    return file
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (*_UNREADABLE, ValueError) as error:
+        raise UserError(f"{file} is not a readable table ({error}); download or write it again") from error
