@@ -103,9 +103,7 @@ def plan_pretrain(config: PlanPretrainConfig) -> PretrainPlan:
     from phenoscale.training.memory import checkpoint_bytes
 
     if config.tiny:
-        raise UserError(
-            "plan pretrain was given tiny, which is a rehearsal of two steps; leave it out"
-        )
+        raise UserError("plan pretrain was given tiny, which is a rehearsal of two steps; leave it out")
     chip = find_chip(config.gpu_kind)
     settings = _settings(config)
     model = meta_model(settings.model)
