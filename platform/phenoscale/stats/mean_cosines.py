@@ -74,7 +74,7 @@ def unit_sums(rows_ND: Floats, *, bounds: Positions) -> Array:
 def _inverse_norms(rows_ND: Array) -> Array:
     """1 / norm; 0 for a zero vector."""
     norms = np.sqrt(np.einsum("nd,nd->n", rows_ND, rows_ND))
-    return np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0)
+    return np.asarray(np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0), np.float64)
 
 
 def _weighted_sums(rows_ND: Array, weights_N: Array, *, bounds: Positions) -> Array:
