@@ -157,3 +157,9 @@ def _profiles(names, vectors, *, features=("x", "y")):
 
     frame = pd.DataFrame({"Metadata_name": names})
     return Profiles(frame, np.array(vectors), list(features), source="these profiles")
+
+
+def test_plates_of_one_name_in_two_experiments_are_two_plates(tmp_path):
+    plates = [_plate("a").assign(Metadata_Experiment=name) for name in ("E1", "E2")]
+    pd.concat(plates).to_csv(tmp_path / "a.csv", index=False)
+    assert len(read_profiles(str(tmp_path / "a.csv")).frame) == 2 * len(_plate("a"))

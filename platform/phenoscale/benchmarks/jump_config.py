@@ -32,7 +32,7 @@ class Significance(Config):
     ties: Ties = setting("ge", help="null values that count: at least as large (ge) or strictly larger (gt)")
     null_rows: NullRows = setting(
         "shared",
-        help="with per-perturbation: queries of equal configuration take the same null draw (conservative) "
+        help="with per-perturbation: equal queries take the same null draw (mostly conservative) "
         "or independent ones (anti-conservative: replicates vary together)",
     )
     null: NullKind = setting(

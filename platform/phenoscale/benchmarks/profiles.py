@@ -30,6 +30,7 @@ Labels = npt.NDArray[np.str_]
 
 METADATA = "Metadata_"
 _WELL_KEYS = (("Metadata_Plate", "Metadata_Well"), ("experiment", "plate", "well"))
+_EXPERIMENT = "Metadata_Experiment"  # where a table has it, plates are unique only inside one
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _UNREADABLE = (
     pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError, zlib.error,
@@ -278,8 +279,10 @@ def _shared_features(features: Sequence[list[str]], *, place: str) -> list[str]:
 
 def _refuse_duplicates(frame: pd.DataFrame, *, source: str) -> None:
     for key in _WELL_KEYS:
-        names = [name for name in key if name in frame]
-        if len(names) == len(key) and frame.duplicated(names).any():
+        if not set(key) <= set(frame.columns):
+            continue
+        names = [*key, *({_EXPERIMENT} & set(frame.columns))]
+        if frame.duplicated(names).any():
             rows = frame.loc[frame.duplicated(names), names].agg("/".join, axis=1).tolist()
             raise UserError(
                 f"{source} holds {len(rows)} wells twice, such as {rows[:5]}, but each well has one profile; "
