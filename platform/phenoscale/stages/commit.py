@@ -60,7 +60,7 @@ def output_files(folder: Path) -> list[str]:
 def record_output(folder: Path, *, key: str) -> Success:
     """Hash an output's files and return the record to be written."""
     for name in file_names(folder):
-        if Path(name).name.startswith(TEMPORARY_PREFIX):
+        if _is_unfinished(name):
             (folder / name).unlink()
     files = {}
     for name in output_files(folder):
@@ -151,6 +151,10 @@ def way_out(path: Path) -> str:
 
 def _is_output(name: str) -> bool:
     first, _, _ = name.partition("/")
-    hidden = Path(name).name.startswith(TEMPORARY_PREFIX)
     is_aside = name in _NOT_OUTPUT or first in _NOT_OUTPUT_FOLDERS or name.endswith(".log")
-    return not is_aside and not hidden
+    return not is_aside and not _is_unfinished(name)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file is what a run was writing when it was killed: writers rename when they are done."""
+    return Path(name).name.startswith(TEMPORARY_PREFIX) or name.endswith(".partial")

@@ -48,8 +48,6 @@ def run_simulate(config: SimulateConfig, *, observe: Observer = ignore) -> Stage
 
 
 def _build(folder: Path, *, config: SimulateConfig, observe: Observer) -> Mapping[str, Any]:
-    for half_image in folder.rglob("*.partial"):  # what a killed run was writing
-        half_image.unlink()
     plan = plan_screen(config)
     _write_truth(folder / "truth", plan)
     fields = field_table(plan)
