@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.parts.copairs_reference import peak_mb
+from parts.copairs_reference import peak_mb
 from phenoscale.benchmarks.average_precision import judge, null_average_precisions, query_p_values
 from phenoscale.benchmarks.jump import rank_replicates
 from phenoscale.benchmarks.jump_config import JumpColumns, Significance
