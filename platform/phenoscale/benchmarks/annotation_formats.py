@@ -9,7 +9,6 @@ gzip. A complex gives every pair of its members. Direction plays no part: see `m
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, TextIO
 
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import readable
 
 SourceName = Literal["corum", "humap", "reactome", "signor", "string", "pairs"]
 Pair = tuple[str, str]
@@ -100,17 +100,12 @@ def read_names(path: str | Path) -> dict[str, str]:
 
 def _lines(file: Path, *, is_official: bool) -> Iterator[str]:
     """Lines without their ends, one by one: STRING has millions. Official files end with a line break."""
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but an annotation file is needed there; check the path")
     line = "\n"
-    try:
-        with _open(file) as text:
-            for line in text:
-                yield line.rstrip("\r\n")
-    except (EOFError, zlib.error, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} is not a readable text or gzip file ({error}); it may be cut short: download it again"
-        ) from error
+    way_out = "it may be cut short: download it again"
+    reading = readable(file, holds="an annotation file", kind="a readable text or gzip file", way_out=way_out)
+    with reading, _open(file) as text:
+        for line in text:
+            yield line.rstrip("\r\n")
     if is_official and not line.endswith("\n"):
         raise UserError(
             f"the last line of {file} has no end, as in a file that was cut short; download the file again"

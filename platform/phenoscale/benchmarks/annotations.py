@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import readable
 
 _COLUMNS = ("entity1", "entity2")
 _SUFFIXES = (".gz", ".csv", ".tsv", ".txt")
@@ -56,14 +57,8 @@ def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.
         UserError: a missing or unreadable file, another header, or an empty cell.
     """
     file, header = Path(path), ",".join(columns)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but a CSV with {header} is needed there; check the path")
-    try:
+    with readable(file, holds=f"a CSV with {header}", way_out=f"write it with the header {header}"):
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
-        raise UserError(
-            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header {header}"
-        ) from error
     missing = [name for name in columns if name not in frame]
     if missing:
         raise UserError(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import readable
 
 COLUMNS = ("treatment", "gene_symbol", "nM_value")
 
@@ -45,15 +46,9 @@ def read_compound_truth(path: str | Path) -> CompoundTruth:
         UserError: a missing or unreadable file, another header, an empty name, or a value that is no number.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but a table of activities is needed there; check the path")
-    try:
+    way_out = f"write it with the header {','.join(COLUMNS)}"
+    with readable(file, holds="a table of activities", way_out=way_out):
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
-        raise UserError(
-            f"{file} is not a readable CSV ({str(error).strip()}); write it with the header "
-            f"{','.join(COLUMNS)}"
-        ) from error
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise UserError(

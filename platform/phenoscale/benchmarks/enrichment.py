@@ -22,6 +22,7 @@ from phenoscale.benchmarks.recall import under_test
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import read_map
+from phenoscale.schema.readable import readable
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.p_values import q_values
@@ -126,9 +127,8 @@ def _row(line: Mapping[Any, Any], *, source: str, excluded: int) -> Row:
 
 def _read_query(path: str) -> list[str]:
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but query genes are needed there; check the path")
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not readable text ({error}); write one gene per line") from error
+    with readable(
+        file, holds="a list of query genes", kind="readable text", way_out="write one gene per line"
+    ):
+        lines = file.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]

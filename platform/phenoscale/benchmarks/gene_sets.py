@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from phenoscale.benchmarks.annotations import source_name
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import readable
 
 _HEADER = ("cluster", "gene")
 
@@ -53,13 +53,11 @@ def read_gene_sets(path: str | Path) -> GeneSets:
         UserError: a missing, unreadable or cut-off file, a line of another form, or a name that occurs twice.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but gene sets are needed there; check the path")
-    try:
+    with readable(
+        file, holds="a file of gene sets", kind="readable text", way_out="download or write it again"
+    ):
         raw = file.read_bytes()
         text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not readable text ({error}); download or write it again") from error
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not numbered:
         raise UserError(f"{file} is empty, but gene sets are needed there; download or write it again")

@@ -6,7 +6,6 @@ Shapes: N rows, D dimensions.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.aggregate import average
 from phenoscale.schema.columns import EMBEDDING, read_parquet, split_embeddings
 from phenoscale.schema.embeddings import read_embeddings, table_of_level
+from phenoscale.schema.readable import readable
 from phenoscale.stats.cosines import unit_rows
 
 Array = npt.NDArray[np.float64]
@@ -32,9 +32,6 @@ METADATA = "Metadata_"
 _WELL_KEYS = (("Metadata_Plate", "Metadata_Well"), ("experiment", "plate", "well"))
 _EXPERIMENT = "Metadata_Experiment"  # where a table has it, plates are unique only inside one
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-_UNREADABLE = (
-    pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -258,12 +255,12 @@ def _read_text(file: Path, **options: Any) -> pd.DataFrame:
     suffix = Path(file.name.removesuffix(".gz")).suffix
     if suffix not in _SEPARATORS:
         raise UserError(f"{file} is no table that can be read; write csv, csv.gz, tsv or parquet")
-    try:
+    with readable(
+        file, holds="a table of profiles", kind="a readable table", way_out="write or copy it again"
+    ):
         head = pd.read_csv(file, sep=_SEPARATORS[suffix], nrows=0)
         texts: dict[str, Any] = {name: str for name in head.columns if str(name).startswith(METADATA)}
         frame: pd.DataFrame = pd.read_csv(file, sep=_SEPARATORS[suffix], dtype=texts, **options)
-    except _UNREADABLE as error:
-        raise UserError(f"{file} is not a readable table ({error}); write or copy it again") from error
     return frame
 
 

@@ -7,7 +7,6 @@ numbered in the order of their names (HEPG2-01 is 0, U2OS-05 is 50), which gives
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -18,6 +17,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.addresses import format_address, is_address, split_address
+from phenoscale.schema.readable import readable
 
 Labels = npt.NDArray[np.str_]
 Codes = npt.NDArray[np.int64]
@@ -32,9 +32,6 @@ EXPERIMENTS: Final = {"HEPG2": (7, 4), "HUVEC": (16, 8), "RPE": (7, 4), "U2OS": 
 """Training and test experiments of each cell type: the first ones train."""
 _VALIDATION_CODES: Final = (7, 27, 42, 49)
 _NAME = re.compile(r"([A-Z0-9]+)-(\d+)")
-_UNREADABLE = (
-    pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError, zlib.error,
-)  # fmt: skip
 
 TRAIN, ID_TEST, VALIDATION, TEST = "train", "id_test", "validation", "test"
 
@@ -139,14 +136,8 @@ def parse_wells(frame: pd.DataFrame, *, source: str) -> pd.DataFrame:
 
 
 def _read_table(file: Path) -> pd.DataFrame:
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but a table of wells is needed there; check the path")
-    try:
+    with readable(file, holds="a table of wells", way_out="download or copy it again"):
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except _UNREADABLE as error:
-        raise UserError(
-            f"{file} is not a readable CSV ({str(error).strip()}); download or copy it again"
-        ) from error
     return parse_wells(frame, source=str(file))
 
 

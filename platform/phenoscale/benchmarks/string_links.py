@@ -5,10 +5,8 @@ Shapes: L links.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import readable
 
 _PAIR_COLUMNS = ("entity1", "entity2", "score")
 _STRING_COLUMNS = ("protein1", "protein2", "combined_score")
 _PROTEIN_COLUMNS = ("#string_protein_id", "preferred_name")
 _ROWS_AT_ONCE = 1_000_000
-_UNREADABLE = (
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-    UnicodeDecodeError,
-    EOFError,
-    OSError,
-    zlib.error,
-)
+_readable = partial(readable, kind="a readable table", way_out="download or write it again")
 
 
 @dataclass(frozen=True)
@@ -60,9 +52,9 @@ def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str |
     Raises:
         UserError: a missing or unreadable file, another header, a cut-off line or a score that is no number.
     """
-    file = _existing(Path(path), what="links between genes")
+    file = Path(path)
     position = pd.Series(np.arange(len(genes)), index=pd.Index(genes))
-    with _readable(file):
+    with _readable(file, holds="a table of links between genes"):
         header = pd.read_csv(file, sep=r"[\s,]+", engine="python", nrows=0)
     if set(_PAIR_COLUMNS) <= set(header.columns):
         return _collect(file, separator=",", columns=_PAIR_COLUMNS, position=position, full_score=1.0)
@@ -92,11 +84,9 @@ def read_genes(path: str | Path) -> list[str]:
     Raises:
         UserError: a missing file, or no gene.
     """
-    file = _existing(Path(path), what="a list of genes")
-    try:
+    file = Path(path)
+    with readable(file, holds="a list of genes", kind="readable text", way_out="write one gene a line"):
         lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text ({error}); write one gene a line") from error
     words = [line.partition("#")[0].replace(",", " ").split() for line in lines]
     genes = list(dict.fromkeys(found[0] for found in words if found))
     if not genes:
@@ -104,9 +94,8 @@ def read_genes(path: str | Path) -> list[str]:
     return genes
 
 
-def _protein_names(path: Path) -> pd.Series[str]:
-    file = _existing(path, what="STRING's protein.info")
-    with _readable(file):
+def _protein_names(file: Path) -> pd.Series[str]:
+    with _readable(file, holds="STRING's protein.info"):
         frame = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
     if not set(_PROTEIN_COLUMNS) <= set(frame.columns):
         raise UserError(
@@ -123,7 +112,7 @@ def _collect(
     kept: list[pd.DataFrame] = []
     num_rows = 0
     with (
-        _readable(file),
+        _readable(file, holds="a table of links between genes"),
         pd.read_csv(
             file,
             sep=separator,
@@ -154,17 +143,3 @@ def _collect(
         links["score"].to_numpy(dtype=float),
         num_rows,
     )
-
-
-def _existing(file: Path, *, what: str) -> Path:
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but {what} are needed there; check the path")
-    return file
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (*_UNREADABLE, ValueError) as error:
-        raise UserError(f"{file} is not a readable table ({error}); download or write it again") from error

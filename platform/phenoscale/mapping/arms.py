@@ -20,6 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.aggregate import stratum_names
 from phenoscale.mapping.config import ArmCorrectionStep
 from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.readable import readable
 from phenoscale.stats.moments import Array
 
 
@@ -63,14 +64,8 @@ def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
         UserError: a missing file or column, or a gene that is listed twice.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but a gene table is needed there; check the path")
-    try:
+    with readable(file, holds="a gene table", way_out="write it with a header row"):
         genes = pd.read_csv(file, dtype={"gene": str, "arm": str}, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} is not a readable CSV ({str(error).strip()}); write it with a header row"
-        ) from error
     needed = ["gene", *columns]
     missing = [name for name in needed if name not in genes]
     if missing:

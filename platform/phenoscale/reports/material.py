@@ -12,6 +12,7 @@ from phenoscale.reports.ancestry import Ancestry, read_ancestry
 from phenoscale.schema.encoders import EncoderConfig, read_encoder_config
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.maps import PerturbationMap, read_map
+from phenoscale.schema.readable import readable
 from phenoscale.schema.rows import Row, read_rows
 from phenoscale.screens.store import open_screen
 from phenoscale.stages.inputs import stage_folder
@@ -170,7 +171,8 @@ def _read_groups(config: ReportConfig, *, maps: Mapping[str, PerturbationMap]) -
 
     column = config.group_column
     if config.genes:
-        table = pd.read_csv(config.genes, dtype=str, keep_default_na=False)
+        with readable(Path(config.genes), holds="a gene table", way_out="write it with a header row"):
+            table = pd.read_csv(config.genes, dtype=str, keep_default_na=False)
         name = "gene" if "gene" in table else "perturbation"
         if column in table and name in table:
             return _pairs(table, name, column=column)
