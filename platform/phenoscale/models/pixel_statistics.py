@@ -3,46 +3,19 @@
 Shapes: B minibatch, C channels, H W pixels, D = 5 * C dimensions.
 """
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from phenoscale.models.readout import WeightlessEncoder
 from phenoscale.schema.encoders import PIXEL_STATISTICS, EncoderConfig
 
 
-class PixelStatistics(nn.Module):
+class PixelStatistics(WeightlessEncoder):
     """Mean, standard deviation, minimum, maximum and median of each channel of intensities / intensity_scale.
 
     The order is channel by channel, and within a channel mean, std (biased), minimum, maximum, median (the
     lower of the middle two pixels). Nothing is standardized: intensity is what this baseline sees.
     """
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        assert config.architecture == "pixel_statistics", f"not pixel statistics: {config.architecture}"
-        self.config = config
-
-    @property
-    def num_blocks(self) -> int:
-        """One readable block."""
-        return 1
-
-    @property
-    def weights(self) -> nn.Module:
-        """Nothing: there are no weights."""
-        return self
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Nothing is drawn: there are no weights."""
-
-    def compile_blocks(self, backend: Any = "inductor") -> None:
-        """Nothing is compiled: there are no blocks."""
-
-    @torch.no_grad()
-    def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:
-        """The statistics as the one block there is: [1, B, D]."""
-        return self.embed(crops_BCHW)[None]
 
     @torch.no_grad()
     def embed(self, crops_BCHW: Tensor) -> Tensor:

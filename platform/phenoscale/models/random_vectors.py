@@ -4,18 +4,18 @@ Shapes: B minibatch, C channels, H W pixels, D dimensions.
 """
 
 import hashlib
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from phenoscale.models.readout import WeightlessEncoder
 from phenoscale.schema.encoders import EncoderConfig
 
 _WORD = np.dtype("<u4")
 
 
-class RandomVectors(nn.Module):
+class RandomVectors(WeightlessEncoder):
     """Standard normal values that follow from the seed and the bytes of the raw crop, and from nothing else.
 
     A crop is known by the SHA-256 of its pixels, and SHAKE-256 of the seed and that digest is the stream of
@@ -23,32 +23,6 @@ class RandomVectors(nn.Module):
     and version of a library, and two crops that differ in one pixel have independent vectors: what a
     benchmark finds here is chance. Crops without content (all black, say) share a vector.
     """
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        assert config.architecture == "random_vectors", f"not random vectors: {config.architecture}"
-        self.config = config
-
-    @property
-    def num_blocks(self) -> int:
-        """One readable block."""
-        return 1
-
-    @property
-    def weights(self) -> nn.Module:
-        """Nothing: there are no weights."""
-        return self
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Nothing is drawn: the seed is part of the config."""
-
-    def compile_blocks(self, backend: Any = "inductor") -> None:
-        """Nothing is compiled: there are no blocks."""
-
-    @torch.no_grad()
-    def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:
-        """The vectors as the one block there is: [1, B, D]."""
-        return self.embed(crops_BCHW)[None]
 
     @torch.no_grad()
     def embed(self, crops_BCHW: Tensor) -> Tensor:

@@ -50,6 +50,39 @@ class Encoder(Protocol):
         """The encoder on another device."""
 
 
+class WeightlessEncoder(nn.Module):
+    """A baseline without weights, with one readable block; a subclass says what `embed` returns."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def embed(self, crops_BCHW: Tensor) -> Tensor:
+        """Values of raw crops: [B, D], float32."""
+
+    @property
+    def num_blocks(self) -> int:
+        """One readable block."""
+        return 1
+
+    @property
+    def weights(self) -> nn.Module:
+        """Nothing: there are no weights."""
+        return self
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Nothing is drawn: there are no weights."""
+
+    def compile_blocks(self, backend: Any = "inductor") -> None:
+        """Nothing is compiled: there are no blocks."""
+
+    @torch.no_grad()
+    def embed_blocks(self, crops_BCHW: Tensor) -> Tensor:
+        """The values as the one block there is: [1, B, D]."""
+        return self.embed(crops_BCHW)[None]
+
+
 class BlockReader(nn.Module):
     """An encoder with weights, read out block by block.
 
