@@ -33,7 +33,6 @@ from phenoscale.mapping.arms import arm_lookup
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import (
     AggregateStep,
-    ArmCorrectionStep,
     CenterStep,
     MapConfig,
     PcaStep,
@@ -41,19 +40,13 @@ from phenoscale.mapping.config import (
     TvnStep,
 )
 from phenoscale.schema.maps import parse_map
+from tests.support.map_chains import every_step
 
 _LEVEL = 0.05
 # Maps keep every nuisance of the screen, arms and guides too: names of genes are exchangeable all the same.
 _MAP_SPEC = partial(ScreenSpec, null=True, num_modules=10, genes_per_module=10)
 _MAP_CHAIN = MapConfig(
-    steps=(
-        CenterStep(batch_key="plate"),
-        PositionStep(),
-        PcaStep(num_components=24),
-        TvnStep(),
-        AggregateStep(method="spherical", via_guide=True),
-        ArmCorrectionStep(min_num_genes=4),
-    ),
+    steps=every_step(num_components=24, min_num_genes=4),
     keep_steps=False,
 )
 # A single perturbation is null only if its wells share nothing: no arm effect, no effect of a guide.

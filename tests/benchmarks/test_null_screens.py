@@ -6,27 +6,11 @@ import pytest
 from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
 from phenoscale.benchmarks.recall import score_pairs
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterStep,
-    MapConfig,
-    PcaStep,
-    PositionStep,
-    TvnStep,
-)
+from phenoscale.mapping.config import MapConfig
+from tests.support.map_chains import every_step
 
 _TAILS = (0.05, 0.95)
-_CHAIN = MapConfig(
-    steps=(
-        CenterStep(batch_key="plate"),
-        PositionStep(),
-        PcaStep(num_components=24),
-        TvnStep(),
-        AggregateStep(method="spherical", via_guide=True),
-        ArmCorrectionStep(min_num_genes=4),
-    )
-)
+_CHAIN = MapConfig(steps=every_step(num_components=24, min_num_genes=4))
 # As many unexpressed genes per arm as the smallest screen we ship has: the hardest case for arm correction.
 _FEW_UNEXPRESSED = {"num_unexpressed": 20, "num_arms": 4}
 

@@ -13,20 +13,12 @@ from phenoscale.mapping.config import (
     CenterStep,
     MapConfig,
     PcaStep,
-    PositionStep,
-    TvnStep,
 )
 from phenoscale.mapping.pca import fit_pca
+from tests.support.map_chains import every_step
 from tests.support.wells import make_wells, shifted_by
 
-_STEPS = (
-    CenterStep(batch_key="plate"),
-    PositionStep(),
-    PcaStep(num_components=8),
-    TvnStep(),
-    AggregateStep(method="spherical", via_guide=True),
-    ArmCorrectionStep(min_num_genes=2),
-)
+_STEPS = every_step(num_components=8, min_num_genes=2)
 
 
 def _screen(seed=0):
