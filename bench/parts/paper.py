@@ -20,7 +20,7 @@ GPU_KIND = "h100"
 NUM_CHANNELS = 6
 BACKWARD_SHARE = 2 / 3
 GRADIENT_BYTES = 4
-GATHERED_BYTES = 2 + 2  # weights in bf16, for the forward and again for the backward pass
+GATHERED_BYTES = 4 + 4  # weights in fp32, for the forward and again for the backward pass
 MAX_CHUNKS_PER_CROP = 4  # a crop of the chunks' size that lies across a corner
 
 

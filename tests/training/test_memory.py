@@ -127,4 +127,4 @@ def test_sharding_divides_the_state_and_adds_the_gathered_blocks():
     whole = state_memory(settings, num_parameters=8_000_000, largest_block=100_000)
     shared = state_memory(settings, num_parameters=8_000_000, largest_block=100_000, num_shards=8)
     assert shared.total - shared.copies == (whole.total - whole.copies) / 8
-    assert shared.copies == 2 * 100_000 * (2 + 4)
+    assert shared.copies == 2 * 100_000 * (4 + 2 + 4)

@@ -95,8 +95,8 @@ def state_memory(
     """
     share = -(-num_parameters // num_shards) * FLOAT
     low = bytes_per_value(settings.precision)
-    if num_shards > 1:  # gathered weights, and the full gradient of a block before it is scattered
-        copies = SHARDED_BLOCKS_AT_ONCE * largest_block * (low + FLOAT)
+    if num_shards > 1:  # weights as gathered and as autocast copies them, and the gradient before its scatter
+        copies = SHARDED_BLOCKS_AT_ONCE * largest_block * (FLOAT + low + FLOAT)
     elif settings.precision == "bf16" and settings.recompute == "none":
         copies = num_parameters * low
     else:
