@@ -23,7 +23,12 @@ from sklearn.metrics.pairwise import cosine_similarity
 from threadpoolctl import threadpool_info
 
 from phenoscale.stats.energy_distance import control_sample, energy_distances
-from phenoscale.stats.mean_cosines import draw_distinct, group_mean_cosines, null_mean_cosines
+from phenoscale.stats.mean_cosines import (
+    directions,
+    draw_distinct,
+    group_mean_cosines,
+    null_mean_cosines,
+)
 from phenoscale.stats.p_values import upper_p_values
 
 NUM_PERTURBATIONS, NUM_WELLS, DIMENSIONS = 17_063, 50, 128
@@ -61,8 +66,9 @@ def consistency_by_sums(vectors_ND: Vectors, codes_N: Codes, *, num_reference: i
     def draw(num_draws: int) -> Codes:
         return draw_distinct(pool, size=NUM_WELLS, num_draws=num_draws, generator=generator)
 
-    found = group_mean_cosines(vectors_ND, codes_N, num_groups=int(codes_N.max()) + 1)
-    (null,) = null_mean_cosines(vectors_ND, draw, sizes=[NUM_WELLS], num_draws=NUM_NULL)
+    vectors = directions(vectors_ND)
+    found = group_mean_cosines(vectors, codes_N, num_groups=int(codes_N.max()) + 1)
+    (null,) = null_mean_cosines(vectors, draw, sizes=[NUM_WELLS], num_draws=NUM_NULL)
     return {"value": found.mean, "p": upper_p_values(found.mean, null_B=null), "null": null}
 
 

@@ -35,7 +35,7 @@ from phenoscale.stages import Observer, ignore
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import bootstrap_mean
 from phenoscale.stats.ks_test import ks_test
-from phenoscale.stats.mean_cosines import draw_distinct, drawn_sums, zero_rows
+from phenoscale.stats.mean_cosines import directions, draw_distinct, drawn_sums
 from phenoscale.stats.p_values import q_values, upper_p_values
 
 Array = npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ def cluster_rows(
     """
     rows, tables = [], []
     for stratum, everything in under_test(perturbation_map).by_stratum():
-        is_zero = zero_rows(everything.embeddings)
+        is_zero = directions(everything.embeddings).is_zero
         part = everything.select(~is_zero)
         shared = {
             **stratum,
@@ -115,9 +115,10 @@ def cluster_p_values(
     Raises:
         UserError: a name twice in the map, or a vector without direction.
     """
-    if zero_rows(embeddings_ND).any():
+    units_ND, is_zero = unit_rows(embeddings_ND)
+    if is_zero.any():
         raise UserError(
-            f"{int(zero_rows(embeddings_ND).sum())} vectors of the map are zero, but a cosine needs a "
+            f"{int(is_zero.sum())} vectors of the map are zero, but a cosine needs a "
             "direction; leave these genes out"
         )
     names, counts = np.unique(entities_N, return_counts=True)
@@ -127,7 +128,6 @@ def cluster_p_values(
             f"{names[counts > 1][:5].tolist()}, but a gene has one vector; aggregate them first"
         )
     place = {str(name): row for row, name in enumerate(entities_N)}
-    units_ND, _ = unit_rows(embeddings_ND)
     members = {
         name: np.array([place[gene] for gene in genes], np.intp)
         for name, genes in clusters.items()
@@ -185,7 +185,7 @@ def _permutation_p_values(table: pd.DataFrame, *, units_ND: Array, config: Clust
 
     total = units_ND.sum(axis=0)
     null = np.empty((len(sizes), config.num_null))
-    for part, index, sums in drawn_sums(units_ND, draw, sizes=sizes, num_draws=config.num_null):
+    for part, index, sums in drawn_sums(directions(units_ND), draw, sizes=sizes, num_draws=config.num_null):
         size, others = sizes[index], len(units_ND) - sizes[index]
         squares = np.einsum("bd,bd->b", sums, sums)
         within = (squares - size) / (size * (size - 1))

@@ -40,12 +40,13 @@ from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_
 from phenoscale.schema.rows import Row, RowTable
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.mean_cosines import (
+    Directions,
     DrawRows,
     GroupCosines,
+    directions,
     draw_distinct,
     group_mean_cosines,
     null_mean_cosines,
-    zero_rows,
 )
 from phenoscale.stats.p_values import published_upper_p_values, q_values, upper_p_values
 
@@ -159,16 +160,17 @@ def _score(
     batches_N: Positions | None,
     config: SignalConsistencyConfig,
 ) -> SignalScores:
-    found = group_mean_cosines(embeddings_ND, codes_N, num_groups=len(names_G))
+    vectors = directions(embeddings_ND)
+    found = group_mean_cosines(vectors, codes_N, num_groups=len(names_G))
     p, published = _p_values(
-        embeddings_ND, codes_N, found=found, is_null_G=is_null_G, batches_N=batches_N, config=config
+        vectors, codes_N, found=found, is_null_G=is_null_G, batches_N=batches_N, config=config
     )
-    num_zero = int((zero_rows(embeddings_ND) & (codes_N >= 0)).sum())
+    num_zero = int((vectors.is_zero & (codes_N >= 0)).sum())
     return SignalScores(names_G, found.count, found.mean, p, published, num_zero)
 
 
 def _p_values(
-    embeddings_ND: Embeddings,
+    vectors: Directions,
     codes_N: Positions,
     *,
     found: GroupCosines,
@@ -189,13 +191,13 @@ def _p_values(
         null = found.mean[is_null_G & (found.count >= config.min_wells)]
         refuse_empty_null(null, min_wells=config.min_wells)
         return upper_p_values(value, null_B=null), published_upper_p_values(value, null_B=null)
-    kept = np.flatnonzero((codes_N >= 0) & ~zero_rows(embeddings_ND))
+    kept = np.flatnonzero((codes_N >= 0) & ~vectors.is_zero)
     generator = np.random.default_rng(config.seed)
     p = np.full(len(value), np.nan)
     for sizes, groups, draw in _draws(
         codes_N, kept=kept, usable_G=usable, batches_N=batches_N, generator=generator
     ):
-        nulls = null_mean_cosines(embeddings_ND, draw, sizes=sizes, num_draws=config.num_null)
+        nulls = null_mean_cosines(vectors, draw, sizes=sizes, num_draws=config.num_null)
         for null, members in zip(nulls, groups, strict=True):
             p[members] = upper_p_values(value[members], null_B=null)
     return p, None

@@ -22,7 +22,9 @@ Positions = npt.NDArray[np.intp]
 DrawRows = Callable[[int], Positions]
 """Takes a number of draws and returns their rows, [draws, size]."""
 
-_ROWS_AT_ONCE = 2048  # 2 MB of 128 dimensions in float64: stays in a processor's cache
+_VALUES_AT_ONCE = 2**21  # of the sums that are made in one go: 8 MB in float32, near the processor
+_NORMS_AT_ONCE = 4096
+_ADDENDS = 64  # vectors that are summed in their own precision before float64 takes over
 
 
 @dataclass(frozen=True)
@@ -38,48 +40,73 @@ class GroupCosines:
     count: Positions
 
 
-def zero_rows(vectors_ND: Floats) -> Mask:
-    """Which vectors have no direction."""
-    return np.asarray(~vectors_ND.any(axis=1), np.bool_)
+@dataclass(frozen=True)
+class Directions:
+    """Vectors of which only the directions count: unit vectors are summed without being made.
 
-
-def group_mean_cosines(vectors_ND: Floats, codes_N: Positions, *, num_groups: int) -> GroupCosines:
-    """Mean pairwise cosine of each group; rows with a negative code belong to none.
-
-    Memory beyond the input is a block of 2,048 rows (or the largest group).
+    Attributes:
+        vectors: [N, D], float32 or float64, in C order.
+        inverse_norms: [N] 1 / norm, of the same type; 0 for a zero vector.
     """
-    kept = np.flatnonzero(codes_N >= 0)
-    order = kept[np.argsort(codes_N[kept], kind="stable")]
-    sizes = np.bincount(codes_N[order], minlength=num_groups).astype(np.intp)
-    bounds = np.concatenate([[0], np.cumsum(sizes)])
-    mean, count = np.full(num_groups, np.nan), sizes.copy()
-    for start, stop in _runs(sizes, limit=_ROWS_AT_ONCE):
-        rows = vectors_ND.take(order[bounds[start] : bounds[stop]], axis=0).astype(np.float64, copy=False)
-        inner = bounds[start : stop + 1] - bounds[start]
-        weights = _inverse_norms(rows)
-        if not weights.all():
-            directed = np.concatenate([[0], np.cumsum(weights > 0)])
-            count[start:stop] = np.diff(directed[inner])
-        sums = _weighted_sums(rows, weights, bounds=inner)
+
+    vectors: Floats
+    inverse_norms: Floats
+
+    @property
+    def is_zero(self) -> Mask:
+        """[N] which vectors have no direction."""
+        return np.asarray(self.inverse_norms == 0, np.bool_)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows `sums` should be given at once, a sum of fewer than 64 counted as 64."""
+        return int(max(_VALUES_AT_ONCE // self.vectors.shape[1], 1)) * _ADDENDS
+
+    def sums(self, rows: Positions, *, bounds: Positions) -> Array:
+        """Sums of unit vectors, [G, D]: sum g is over rows[bounds[g]] .. rows[bounds[g + 1] - 1].
+
+        The vectors are read once, in their order; the sums are what is written here and there. At most 64
+        are added in their own precision (8 digits of a mean cosine for float32), more in float64.
+        """
+        parts = np.maximum(-(-np.diff(bounds) // _ADDENDS), 1)
+        first = np.cumsum(parts) - parts
+        cuts = np.repeat(bounds[:-1], parts) + _ADDENDS * (np.arange(parts.sum()) - np.repeat(first, parts))
+        members = csr_array(
+            (self.inverse_norms[rows], rows, np.append(cuts, bounds[-1])),
+            shape=(len(cuts), len(self.vectors)),
+        )
+        sums = np.asarray(members.tocsc() @ self.vectors)
+        if len(sums) == len(first):
+            return sums.astype(np.float64, copy=False)
+        return np.asarray(np.add.reduceat(sums, first, axis=0, dtype=np.float64))
+
+
+def directions(vectors_ND: Floats) -> Directions:
+    """The directions of vectors, whose norms are taken once, in float64."""
+    kind = np.result_type(vectors_ND.dtype, np.float32)
+    vectors = np.ascontiguousarray(vectors_ND, kind)
+    squares = np.empty(len(vectors))
+    for start in range(0, len(vectors), _NORMS_AT_ONCE):
+        part = slice(start, start + _NORMS_AT_ONCE)
+        rows = vectors[part].astype(np.float64, copy=False)
+        np.einsum("nd,nd->n", rows, rows, out=squares[part])
+    inverse = np.divide(1.0, np.sqrt(squares), out=np.zeros(len(vectors)), where=squares > 0)
+    return Directions(vectors, inverse.astype(kind, copy=False))
+
+
+def group_mean_cosines(vectors: Directions, codes_N: Positions, *, num_groups: int) -> GroupCosines:
+    """Mean pairwise cosine of each group; rows with a negative code belong to none."""
+    kept = np.flatnonzero((codes_N >= 0) & ~vectors.is_zero)
+    codes = codes_N[kept].astype(np.min_scalar_type(num_groups))  # few bytes sort quickly
+    order = kept[np.argsort(codes, kind="stable")]
+    count = np.bincount(codes, minlength=num_groups).astype(np.intp)
+    bounds = np.concatenate([[0], np.cumsum(count)])
+    mean = np.empty(num_groups)
+    for start, stop in _runs(np.maximum(count, _ADDENDS), limit=vectors.rows_at_once):
+        rows = order[bounds[start] : bounds[stop]]
+        sums = vectors.sums(rows, bounds=bounds[start : stop + 1] - bounds[start])
         mean[start:stop] = mean_from_sums(sums, counts=count[start:stop])
     return GroupCosines(mean, count)
-
-
-def unit_sums(rows_ND: Floats, *, bounds: Positions) -> Array:
-    """Sums of the unit vectors of consecutive rows; group g is rows bounds[g] .. bounds[g + 1] - 1."""
-    rows = rows_ND.astype(np.float64, copy=False)
-    return _weighted_sums(rows, _inverse_norms(rows), bounds=bounds)
-
-
-def _inverse_norms(rows_ND: Array) -> Array:
-    """1 / norm; 0 for a zero vector."""
-    norms = np.sqrt(np.einsum("nd,nd->n", rows_ND, rows_ND))
-    return np.asarray(np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0), np.float64)
-
-
-def _weighted_sums(rows_ND: Array, weights_N: Array, *, bounds: Positions) -> Array:
-    shape = (len(bounds) - 1, len(rows_ND))
-    return np.asarray(csr_array((weights_N, np.arange(len(rows_ND)), bounds), shape=shape) @ rows_ND)
 
 
 def mean_from_sums(sums_GD: Array, *, counts: Positions | int) -> Array:
@@ -92,35 +119,34 @@ def mean_from_sums(sums_GD: Array, *, counts: Positions | int) -> Array:
 
 
 def drawn_sums(
-    vectors_ND: Floats, draw: DrawRows, *, sizes: Sequence[int], num_draws: int
+    vectors: Directions, draw: DrawRows, *, sizes: Sequence[int], num_draws: int
 ) -> Iterator[tuple[slice, int, Array]]:
     """Sums of unit vectors over the first `size` rows of each draw: (draws, index of the size, sums [b, D]).
 
     One draw of the largest size serves all smaller ones: its first rows are themselves a random draw.
 
     Args:
-        vectors_ND: vectors without zero rows among those that are drawn.
+        vectors: none that is drawn may be zero.
         draw: gives rows of the largest size.
         sizes: ascending, each at least 1.
         num_draws: B.
     """
     steps = np.diff([0, *sizes])
-    at_once = max(_ROWS_AT_ONCE // sizes[-1], 1)
+    at_once = max(vectors.rows_at_once // max(sizes[-1], _ADDENDS * len(sizes)), 1)
     for start in range(0, num_draws, at_once):
         part = slice(start, min(start + at_once, num_draws))
         number = part.stop - part.start
-        rows = draw(number)
         bounds = np.concatenate([[0], np.cumsum(np.tile(steps, number))])
-        pieces = unit_sums(vectors_ND.take(rows.reshape(-1), axis=0), bounds=bounds)
+        pieces = vectors.sums(draw(number).reshape(-1), bounds=bounds)
         sums = np.cumsum(pieces.reshape(number, len(sizes), -1), axis=1)
         for index in range(len(sizes)):
             yield part, index, sums[:, index]
 
 
-def null_mean_cosines(vectors_ND: Floats, draw: DrawRows, *, sizes: Sequence[int], num_draws: int) -> Array:
+def null_mean_cosines(vectors: Directions, draw: DrawRows, *, sizes: Sequence[int], num_draws: int) -> Array:
     """Mean pairwise cosine of random groups of each size, [K, B]; see `drawn_sums`."""
     null = np.empty((len(sizes), num_draws))
-    for part, index, sums in drawn_sums(vectors_ND, draw, sizes=sizes, num_draws=num_draws):
+    for part, index, sums in drawn_sums(vectors, draw, sizes=sizes, num_draws=num_draws):
         null[index, part] = mean_from_sums(sums, counts=sizes[index])
     return null
 
