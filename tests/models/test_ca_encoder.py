@@ -121,7 +121,7 @@ def test_legacy_bias_order_travels_with_the_encoder_and_changes_its_embedding(tm
     assert not torch.allclose(legacy.embed(crops), plain.embed(crops), atol=1e-3)
     with torch.no_grad():
         for block in legacy.vit.blocks:
-            block.bias_padding = block.bias_padding[::-1]  # the corrected order, by hand
+            block.legacy_bias_order = not block.legacy_bias_order  # the corrected order, by hand
     assert torch.equal(legacy.embed(crops), plain.embed(crops))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from phenoscale.errors import UserError
 from phenoscale.inference.config import Layout
+from phenoscale.inference.copies import copied
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import NO_ROW, CropBatch, crops_per_field, iterate_fields, iterate_groups
 from phenoscale.models.readout import Encoder
@@ -118,7 +119,9 @@ def embed_fields(
     averages = {name: _RunningMeans(expected) for name in readouts}
     num_crops = 0
     started = time.monotonic()
-    copies = _on_device(_batches(fields, rows=order, plan=plan), plan=plan)
+    batches = _batches(fields, rows=order, plan=plan)
+    filled = ((batch, _filled(batch.crops_BCHW, size=plan.minibatch)) for batch in batches)
+    copies = copied(filled, device=plan.device)
     upcoming = next(copies, None)
     while upcoming is not None:
         batch, crops_BCHW = upcoming
@@ -151,23 +154,6 @@ def _batches(fields: ManifestFields, *, rows: Rows, plan: CropPlan) -> Iterator[
                 layout=plan.layout,
                 rows=mine,
             )
-
-
-def _on_device(batches: Iterator[CropBatch], *, plan: CropPlan) -> Iterator[tuple[CropBatch, Tensor]]:
-    """The batches with their crops, filled up, on the device; copies to a GPU run beside its work."""
-    if plan.device.type != "cuda":
-        for batch in batches:
-            yield batch, torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).to(plan.device)
-        return
-    copying = torch.cuda.Stream(plan.device)  # type: ignore[no-untyped-call]
-    for batch in batches:
-        pinned = torch.from_numpy(_filled(batch.crops_BCHW, size=plan.minibatch)).pin_memory()
-        with torch.cuda.stream(copying):
-            crops_BCHW = pinned.to(plan.device, non_blocking=True)
-        computing = torch.cuda.current_stream(plan.device)
-        computing.wait_stream(copying)
-        crops_BCHW.record_stream(computing)
-        yield batch, crops_BCHW
 
 
 def _filled(crops_BCHW: npt.NDArray[Any], *, size: int) -> npt.NDArray[Any]:

@@ -86,7 +86,7 @@ class ParallelBlock(nn.Module):
         hidden_dim = round(mlp_ratio * dim)
         self.heads_shape = (3, num_heads, dim // num_heads)
         self.split_sizes = [hidden_dim, 3 * dim]
-        self.bias_padding = (3 * dim, 0) if legacy_bias_order else (0, 3 * dim)
+        self.legacy_bias_order = legacy_bias_order
         self.in_norm = TokenNorm(dim)
         self.in_proj = nn.Linear(dim, hidden_dim + 3 * dim, bias=False)
         self.mlp_bias = nn.Parameter(torch.zeros(hidden_dim))
@@ -99,12 +99,22 @@ class ParallelBlock(nn.Module):
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
         """Tokens after the block: [B, L, D]."""
-        # The padded bias rides on the matrix product: no pass of its own over the hidden units.
-        bias = nn.functional.pad(self.mlp_bias, self.bias_padding)
-        inner = nn.functional.linear(self.in_norm(tokens_BLD), self.in_proj.weight, bias)
-        hidden_BLH, qkv = torch.split(inner, self.split_sizes, dim=-1)
+        # One weight, two products: split outputs would have to be joined again in the backward pass.
+        normed_BLD = self.in_norm(tokens_BLD)
+        hidden_weight, qkv_weight = torch.split(self.in_proj.weight, self.split_sizes)
+        hidden_bias, qkv_bias = self._biases()
+        hidden_BLH = nn.functional.linear(normed_BLD, hidden_weight, hidden_bias)
+        qkv = nn.functional.linear(normed_BLD, qkv_weight, qkv_bias)
         q, k, v = torch.unflatten(qkv, -1, self.heads_shape).unbind(2)  # views of [B, L, N, K]
         attended_BLD = attend(self.q_norm(q), keys_BMNK=self.k_norm(k), values_BMNK=v)
         both_BLD = self.attn_out_proj(attended_BLD) + self.mlp_out_proj(nn.functional.gelu(hidden_BLH))
         updated: Tensor = tokens_BLD + self.drop_path(self.ls(both_BLD))
         return updated
+
+    def _biases(self) -> tuple[Tensor, Tensor | None]:
+        """The biases of the hidden units and of q, k, v."""
+        if not self.legacy_bias_order:
+            return self.mlp_bias, None
+        shifted = nn.functional.pad(self.mlp_bias, (self.split_sizes[1], 0))
+        hidden_bias, qkv_bias = torch.split(shifted, self.split_sizes)
+        return hidden_bias, qkv_bias

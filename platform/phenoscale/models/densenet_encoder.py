@@ -111,8 +111,9 @@ class DenseNetEncoder(BlockReader):
         """Draw untrained weights: those from which training with the same seed starts."""
         initialize_convolutions(self.network, generator=generator)
 
-    def read_blocks(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
-        """The neck's output: [B, D]."""
+    def read_blocks(self, crops_BCHW: Tensor, *, first: int) -> Iterator[Tensor]:
+        """The neck's output, the one block there is: [B, D]."""
+        assert first == 0, f"there is no block {first}"
         yield self.network(crops_BCHW)
 
 

@@ -99,12 +99,13 @@ class MuNetEncoder(BlockReader):
         """Draw untrained weights: those from which training with the same seed starts."""
         initialize_convolutions(self.pyramid, generator=generator)
 
-    def read_blocks(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
-        """The spatial mean after each block of the bottleneck: [B, D]."""
+    def read_blocks(self, crops_BCHW: Tensor, *, first: int) -> Iterator[Tensor]:
+        """The spatial mean after each block of the bottleneck from `first` on: [B, D]."""
         maps, _ = self.pyramid.descend(crops_BCHW)
-        for block in self.pyramid.blocks:
+        for place, block in enumerate(self.pyramid.blocks):
             maps = block(maps)
-            yield maps.float().mean(dim=(2, 3))
+            if place >= first:
+                yield maps.float().mean(dim=(2, 3))
 
 
 def mu_net_encoder_config(

@@ -101,8 +101,8 @@ class BlockReader(nn.Module):
         """The module whose tensors are saved."""
 
     @abstractmethod
-    def read_blocks(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
-        """Pooled values [B, D] after block 0, 1, ... of prepared crops, computed when asked for."""
+    def read_blocks(self, crops_BCHW: Tensor, *, first: int) -> Iterator[Tensor]:
+        """Pooled values [B, D] of prepared crops after block `first`, the next one, ..., when asked for."""
 
     @abstractmethod
     def initialize(self, generator: torch.Generator) -> None:
@@ -149,8 +149,8 @@ class BlockReader(nn.Module):
         return torch.cat(read, dim=1)
 
     def _read_piece(self, crops_BCHW: Tensor, *, first: int, last: int) -> Tensor:
-        blocks = self.read_blocks(self._prepare(crops_BCHW))
-        return torch.stack([pooled.float() for pooled in islice(blocks, first, last + 1)])
+        blocks = self.read_blocks(self._prepare(crops_BCHW), first=first)
+        return torch.stack([pooled.float() for pooled in islice(blocks, last + 1 - first)])
 
     def _prepare(self, crops_BCHW: Tensor) -> Tensor:
         if self.config.standardize:

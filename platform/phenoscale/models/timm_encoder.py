@@ -44,9 +44,9 @@ class TimmEncoder(BlockReader):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             self.backbone.load_state_dict(build_backbone(self.config).state_dict())
 
-    def read_blocks(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
-        """The pooled tokens after each block: [B, D]; the blocks run together."""
-        yield from self._pooled(crops_BCHW, first=0, last=self.num_blocks - 1)
+    def read_blocks(self, crops_BCHW: Tensor, *, first: int) -> Iterator[Tensor]:
+        """The pooled tokens after each block from `first` on: [B, D]; the blocks run together."""
+        yield from self._pooled(crops_BCHW, first=first, last=self.num_blocks - 1)
 
     def _read_piece(self, crops_BCHW: Tensor, *, first: int, last: int) -> Tensor:
         """Only as far as asked: timm wants to know where to stop beforehand."""

@@ -5,6 +5,7 @@ Shapes: B minibatch, C channels, H W pixels, L patch tokens, D embedding.
 
 import dataclasses
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -33,9 +34,9 @@ class VitEncoder(BlockReader):
         """Draw untrained weights: those from which training with the same seed starts."""
         initialize(self.vit, generator=generator)
 
-    def read_blocks(self, crops_BCHW: Tensor) -> Iterator[Tensor]:
-        """The pooled tokens after each block: [B, D]."""
-        for tokens_BLD in self.vit.tokens_by_block(crops_BCHW):
+    def read_blocks(self, crops_BCHW: Tensor, *, first: int) -> Iterator[Tensor]:
+        """The pooled tokens after each block from `first` on: [B, D]."""
+        for tokens_BLD in islice(self.vit.tokens_by_block(crops_BCHW), first, None):
             normed_BLD = self.vit.norm(tokens_BLD) if self.config.apply_final_norm else tokens_BLD
             yield pool_tokens(normed_BLD, pooling=self.config.pooling, num_channels=crops_BCHW.shape[1])
 
