@@ -89,11 +89,7 @@ def prepare(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -
     recompute_blocks(model.blocks(), policy=settings.recompute)
     wrapped = wrap_model(model, settings=settings, ranks=ranks)
     average = None if settings.ema_decay is None else WeightAverage(model, decay=settings.ema_decay)
-    is_whole_on_gpu = settings.parallel == "ddp" and ranks.device.type == "cuda"
-    optimizer = build_optimizer(
-        model, settings=settings.optimizer, compiled=settings.compile_blocks and is_whole_on_gpu
-    )
-    return Trained(wrapped, optimizer, average)
+    return Trained(wrapped, build_optimizer(model, settings=settings.optimizer), average)
 
 
 def _take_steps(

@@ -12,7 +12,6 @@ import torch
 from timm.optim.lion import Lion
 from torch import nn
 
-from phenoscale.training.lion import CompiledLion
 from phenoscale.training.schedule import learning_rate_at, momentum_at
 from phenoscale.training.settings import OptimizerSettings, TrainingSettings
 
@@ -35,15 +34,13 @@ def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str,
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(
-    model: nn.Module, *, settings: OptimizerSettings, compiled: bool = False
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, *, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimizer of a model; its learning rate is set anew before every step.
 
     AdamW is torch's fused one: a kernel for all parameters on a GPU, and a third of the time on a CPU (3.1
     instead of 10.0 ms for 3.2 million parameters, one thread). torch and timm choose for SGD, whose fused
     one cannot be sharded, and Lion: kernels for many parameters on a GPU, one after the other on a CPU,
-    where that is quicker. `compiled` takes our one pass for Lion, for whole models on a GPU.
+    where that is quicker.
     """
     groups = parameter_groups(model, weight_decay=settings.weight_decay)
     rate = settings.learning_rate
@@ -51,8 +48,7 @@ def build_optimizer(
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
     if settings.name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, fused=True)
-    lion = CompiledLion if compiled else Lion
-    return lion(groups, lr=rate, betas=settings.betas)
+    return Lion(groups, lr=rate, betas=settings.betas)
 
 
 def follow_schedule(optimizer: torch.optim.Optimizer, *, step: int, settings: TrainingSettings) -> None:
