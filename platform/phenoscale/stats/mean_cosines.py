@@ -1,8 +1,8 @@
 """Mean pairwise cosine of groups of vectors, and of random groups, without a matrix of cosines.
 
 With unit vectors u of a group of n: sum over pairs i < j of u_i . u_j = (|sum u|^2 - n) / 2, so the mean is
-(|sum u|^2 - n) / (n (n - 1)): one pass over the vectors. Zero vectors have no direction; callers leave them
-out. Shapes: N vectors, D dimensions, G groups, B draws, K sizes.
+(|sum u|^2 - n) / (n (n - 1)): one pass over the vectors. Zero vectors have no direction and are no members;
+draws must leave them out. Shapes: N vectors, D dimensions, G groups, B draws, K sizes.
 """
 
 from __future__ import annotations
