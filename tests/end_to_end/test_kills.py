@@ -1,5 +1,6 @@
 """A kill in every step of the pipeline, of its host or of the step itself: the result is the same."""
 
+import contextlib
 import json
 import os
 import random
@@ -23,49 +24,55 @@ def reference(tmp_path_factory):
     return run_tiny(tmp_path_factory.mktemp("reference") / "workspace")
 
 
-def _wait_for_step(workspace, step, *, process):
-    """Wait until the process of a step is up in the newest run, and return its id; None if the run ended."""
-    deadline = time.monotonic() + SECONDS_TO_WAIT
-    while time.monotonic() < deadline:
-        runs = sorted(Path(workspace).glob("runs/*"))
-        record = runs[-1] / step / "process.json" if runs else None
-        if record is not None and record.is_file():
-            return json.loads(record.read_text())["pid"]
+def _step_that_is_up(workspace, steps):
+    """The first of some steps whose process is up in the newest run, with its id; None if none is."""
+    runs = sorted(Path(workspace).glob("runs/*"))
+    for step in steps if runs else ():
+        with contextlib.suppress(FileNotFoundError):
+            return step, json.loads((runs[-1] / step / "process.json").read_text())["pid"]
+    return None
+
+
+def _wait_for_step(workspace, steps, *, process, seconds=SECONDS_TO_WAIT):
+    """Wait until a process of one of the steps is up, for so long at most, or until the run has ended."""
+    deadline = time.monotonic() + seconds
+    while (found := _step_that_is_up(workspace, steps)) is None and time.monotonic() < deadline:
         if process.poll() is not None:
             return None
         time.sleep(0.02)
-    raise AssertionError(f"step {step} did not start")
+    return found
 
 
 def test_a_kill_in_every_step_changes_no_output(reference, tmp_path):
     workspace = tmp_path / "workspace"
     times = random.Random(20260)
-    killed = []
-    for number, step in enumerate(FULL):
+    waiting = {step.name for step in FULL}
+    while waiting:  # a run takes independent steps in any order: whichever comes first is killed
         process = start_tiny(workspace)
-        pid = _wait_for_step(workspace, step.name, process=process)
-        if pid is not None:
-            time.sleep(times.uniform(0.0, 2.5))
-            if number % 2 and process.poll() is None:
-                _kill_step(pid)
-            killed.append(step.name)
-        kill(process) if number % 2 == 0 else process.wait()
+        found = _wait_for_step(workspace, waiting, process=process)
+        assert found is not None, f"the run is over, but {sorted(waiting)} never began"
+        step, pid = found
+        waiting.remove(step)
+        _wait_for_step(workspace, waiting, process=process, seconds=times.uniform(0.0, 2.5))
+        if not (len(waiting) % 2 and _kill_step(pid)):
+            kill(process)
+        process.wait()
     last = run_tiny(workspace)
     assert last.digests == reference.digests
-    assert len(killed) == len(FULL), "some step was never up when it should have been killed"
 
 
 def _kill_step(pid):
-    """Kill the step alone: its host learns of it and ends with the code for another try."""
+    """Kill the step alone, if it still runs: its host learns of it and ends with the code for another try."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return
+        return False
+    return True
 
 
 def test_a_killed_step_ends_the_run_with_the_code_for_another_try(tmp_path):
     workspace = tmp_path / "workspace"
     process = start_tiny(workspace)
-    pid = _wait_for_step(workspace, "simulate", process=process)
-    _kill_step(pid)
+    _, pid = _wait_for_step(workspace, ["simulate"], process=process)
+    assert _kill_step(pid)
     assert process.wait() == 75
