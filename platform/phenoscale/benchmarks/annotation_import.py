@@ -28,7 +28,7 @@ from phenoscale.errors import UserError
 from phenoscale.schema.maps import read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
-from phenoscale.storage import digest_file, write_atomic
+from phenoscale.storage import check_output_file, digest_file, write_atomic
 
 LICENSES: Final[Mapping[SourceName, str]] = {
     "corum": "CC BY-NC 4.0",
@@ -61,11 +61,14 @@ def run_annotations(config: AnnotationsConfig, *, observe: Observer = ignore) ->
     """Import one source: write the pairs and, beside them, `PAIRS.csv.json`.
 
     Raises:
-        UserError: no file or output, another checksum, or what `parse_annotation_file` refuses.
+        UserError: no file, an output that cannot be written, another checksum, or what
+            `parse_annotation_file` refuses.
     """
     del observe  # over in seconds
     file = Path(require(config, "path", verb="benchmark annotations"))
     output = Path(require(config, "output", verb="benchmark annotations"))
+    for written in (output, _provenance_file(output)):
+        check_output_file(str(written), inputs=(str(file), config.names, config.aliases, config.map))
     parsed = parse_annotation_file(file, source=config.source, options=_options(config))
     digest = digest_file(file)
     if config.sha256 and config.sha256.lower() != digest:
@@ -92,7 +95,7 @@ def run_annotations(config: AnnotationsConfig, *, observe: Observer = ignore) ->
         "aliases": Path(config.aliases).name,
     }
     document = {**provenance, "settings": settings, "counts": counts}
-    write_atomic(output.with_name(f"{output.name}.json"), (json.dumps(document, indent=1) + "\n").encode())
+    write_atomic(_provenance_file(output), (json.dumps(document, indent=1) + "\n").encode())
     setting = canonical_setting(**provenance, **settings)
     return RowTable(
         Row("annotations", found.name, metric, setting, value, n=parsed.num_rows)
@@ -161,6 +164,10 @@ def _overlap(found: AnnotationSource, map_path: str) -> dict[str, int]:
         "num_pairs_in_map": int(np.isin(found.pairs, names).all(axis=1).sum()),
         "num_entities_in_map": int(np.isin(found.entities, names).sum()),
     }
+
+
+def _provenance_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.json")
 
 
 def _version(file: Path) -> str:

@@ -37,6 +37,7 @@ from phenoscale.stats.intervals import bootstrap_mean
 from phenoscale.stats.ks_test import ks_test
 from phenoscale.stats.mean_cosines import directions, draw_distinct, drawn_sums
 from phenoscale.stats.p_values import q_values, upper_p_values
+from phenoscale.storage import check_output_file
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
@@ -52,7 +53,9 @@ _COLUMNS = (
 def run_clusters(config: ClustersConfig, *, observe: Observer = ignore) -> RowTable:
     """Cluster benchmark of one map against every file of gene sets."""
     del observe  # over in seconds
-    found = read_map(require(config, "map", verb=VERB))
+    place = require(config, "map", verb=VERB)
+    check_output_file(config.output, inputs=(place, *config.clusters))
+    found = read_map(place)
     if not config.clusters:
         raise UserError(f"{VERB} needs --clusters, got none; give a GMT file or a table cluster,gene")
     sets = [read_gene_sets(path) for path in config.clusters]

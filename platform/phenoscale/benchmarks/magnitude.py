@@ -43,6 +43,7 @@ from phenoscale.stats.energy_distance import (
     null_energy_distances,
 )
 from phenoscale.stats.p_values import published_upper_p_values, q_values, upper_p_values
+from phenoscale.storage import check_output_file
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
@@ -53,7 +54,9 @@ VERB = "benchmark signal-magnitude"
 def run_signal_magnitude(config: SignalMagnitudeConfig, *, observe: Observer = ignore) -> RowTable:
     """Signal magnitude of the perturbations of a table of wells."""
     del observe  # over in seconds
-    table = read_embeddings(table_of_level(require(config, "embeddings", verb=VERB), level="well"))
+    place = require(config, "embeddings", verb=VERB)
+    check_output_file(config.output, inputs=(place, config.genes))
+    table = read_embeddings(table_of_level(place, level="well"))
     rows = signal_magnitude_rows(table, config=config)
     return RowTable(replace(row, encoder=table.encoder) for row in rows)
 

@@ -49,6 +49,7 @@ from phenoscale.stats.mean_cosines import (
     null_mean_cosines,
 )
 from phenoscale.stats.p_values import published_upper_p_values, q_values, upper_p_values
+from phenoscale.storage import check_output_file
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
@@ -87,7 +88,9 @@ class SignalScores:
 def run_signal_consistency(config: SignalConsistencyConfig, *, observe: Observer = ignore) -> RowTable:
     """Signal consistency of the perturbations of a table of wells."""
     del observe  # over in seconds
-    table = read_embeddings(table_of_level(require(config, "embeddings", verb=VERB), level="well"))
+    place = require(config, "embeddings", verb=VERB)
+    check_output_file(config.output, inputs=(place, config.genes))
+    table = read_embeddings(table_of_level(place, level="well"))
     rows = signal_consistency_rows(table, config=config)
     return RowTable(replace(row, encoder=table.encoder) for row in rows)
 

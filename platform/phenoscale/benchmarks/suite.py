@@ -53,6 +53,7 @@ from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting, write_rows
 from phenoscale.stages import Observer, ignore
+from phenoscale.storage import check_output_folder
 
 SKIPPED: Final = "skipped"
 
@@ -239,6 +240,7 @@ def run_suite(config: SuiteConfig, *, observe: Observer = ignore) -> SuiteRows:
         UserError: no input at all, a benchmark that is not in the suite, or inputs with which nothing runs.
     """
     chosen = _chosen(config)
+    check_output_folder(config.output)
     inputs = Inputs(config)
     rows: list[Row] = []
     for number, part in enumerate(chosen, start=1):

@@ -11,6 +11,7 @@ import phenoscale
 from phenoscale.compiled import compiled_pipeline
 from phenoscale.errors import PhenoscaleError, UserError
 from phenoscale.operations.config import CompileConfig
+from phenoscale.storage import check_output_folder
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def run_compile(config: CompileConfig) -> Compiled:
     """Compile every pipeline of the checkout that this package belongs to.
 
     Raises:
-        UserError: when the package was installed without its checkout.
+        UserError: when the package was installed without its checkout, or nothing can be written there.
     """
     package = Path(phenoscale.__file__).parent
     checkout = package.parent.parent
@@ -37,6 +38,7 @@ def run_compile(config: CompileConfig) -> Compiled:
             f"compile needs a checkout of Phenoscale, and {package} is not part of one; clone the project, "
             f"`pip install -e .` there, or use the compiled pipelines in {package / 'compiled'}"
         )
+    check_output_folder(config.output)
     folder = Path(config.output).resolve() if config.output else compiled_pipeline("full").parent
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.compiler", str(folder)],

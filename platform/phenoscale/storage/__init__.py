@@ -4,11 +4,14 @@ from phenoscale.storage.digests import digest_bytes, digest_file, digest_path, d
 from phenoscale.storage.interface import ObjectInfo, Storage
 from phenoscale.storage.local import LocalStorage, write_atomic
 from phenoscale.storage.open import is_remote, open_storage, read_uri
+from phenoscale.storage.outputs import check_output_file, check_output_folder
 
 __all__ = [
     "LocalStorage",
     "ObjectInfo",
     "Storage",
+    "check_output_file",
+    "check_output_folder",
     "digest_bytes",
     "digest_file",
     "digest_path",
