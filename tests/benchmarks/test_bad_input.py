@@ -335,7 +335,8 @@ def test_wells_without_the_column_that_is_scored_are_refused(refused, rows, plac
 )
 def test_wells_without_their_place_are_refused_where_it_matters(refused, place, words, column):
     found = _wells(place / "wells.parquet", **{column: None})
-    assert column in refused("benchmark", *words, "--embeddings", found)
+    said = refused("benchmark", *words, "--embeddings", found)
+    assert column in said and "batch_key" not in said
 
 
 def test_without_negative_controls_their_batch_effect_has_no_value(rows, place):

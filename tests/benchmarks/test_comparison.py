@@ -78,3 +78,25 @@ def test_numbers_of_other_wells_are_no_counterpart():
     own = [Row(**{**rows[0].__dict__, "value": 0.742})]
     (found,) = compare(own, published=published)
     assert [number.row for number in found.published] == published[:1]
+
+
+def test_rows_that_state_no_source_stand_beside_every_source_with_the_dataset_as_unknown():
+    published = [
+        Row(
+            "jump_detection",
+            source,
+            "fraction_retrieved",
+            canonical_setting(dataset=source),
+            0.5,
+            citation="X",
+        )
+        for source in ("CPJUMP1", "other")
+    ]
+    silent = _own("", "fraction_retrieved", "jump_detection", p_values="geometric-mean")
+    found = compare([silent], published=published)
+    assert [(one.name, one.published[0].mark) for one in found] == [
+        ("jump_detection fraction_retrieved", "not known here: dataset")
+    ] * 2
+    (named,) = compare([_own("cpjump1", "fraction_retrieved", "jump_detection")], published=published)
+    assert [number.row.source for number in named.published] == ["CPJUMP1"]
+    assert not compare([_own("mine", "fraction_retrieved", "jump_detection")], published=published)

@@ -167,7 +167,16 @@ def test_planted_effects_are_detected_and_noise_is_not(tmp_path):
     fraction, precision = run_detection(JumpDetectionConfig(profiles=place, null_size=5000))
     assert (fraction.metric, precision.metric) == ("fraction_retrieved", "mean_average_precision")
     assert fraction.settings["interval"] == "bootstrap over groups"
-    assert (fraction.n, fraction.source) == (40, "CPJUMP1")
+    assert fraction.n == 40
+
+
+def test_rows_name_a_dataset_only_where_it_is_given(tmp_path):
+    for plate in "pq":
+        place = _plate(tmp_path / "plates", plate, effects=_directions(["a", "b"]))
+    silent = run_detection(JumpDetectionConfig(profiles=place, null_size=1000))[0]
+    assert silent.source == "" and "dataset" not in silent.settings
+    named = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, dataset="CPJUMP1"))[0]
+    assert (named.source, named.settings["dataset"]) == ("CPJUMP1", "CPJUMP1")
 
 
 def test_perturbations_with_one_replicate_are_counted_as_excluded(tmp_path):

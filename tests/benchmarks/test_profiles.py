@@ -67,6 +67,12 @@ def test_an_embedding_table_is_read_as_profiles(tmp_path):
     assert len(found.features) == 5
 
 
+def test_a_folder_of_tables_is_refused_with_the_glob_that_was_meant(tmp_path):
+    _plate("a").to_csv(tmp_path / "a.csv.gz")
+    with pytest.raises(UserError, match=r"1 files \*\.csv\.gz, .* as a glob: '.*/\*\.csv\.gz'$"):
+        read_profiles(str(tmp_path))
+
+
 def test_a_consensus_is_the_median_of_each_name():
     profiles = _profiles(["b", "a", "b", "b"], [[1.0, 5.0], [2.0, 0.0], [3.0, 1.0], [8.0, 3.0]])
     found = consensus(profiles, by="Metadata_name")

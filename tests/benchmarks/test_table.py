@@ -45,6 +45,12 @@ def test_a_benchmark_that_nobody_published_is_refused_with_those_that_are():
         run_table(TableConfig(benchmarks=("recal",)))
 
 
+def test_a_fact_that_nothing_is_compared_by_is_refused_with_those_that_are(rows):
+    with pytest.raises(UserError, match=r"states foo, .* known are .*dataset, .*transform") as caught:
+        run_table(TableConfig(rows=(str(rows),), facts={"foo": "bar", "dataset": "RxRx3"}))
+    assert "chance" not in str(caught.value)
+
+
 def test_the_command_prints_one_json_list_with_the_marks(rows, capsys):
     assert main(["benchmark", "table", "--rows", str(rows), "--json", "--sources", "CORUM"]) == 0
     (found,) = json.loads(capsys.readouterr().out)

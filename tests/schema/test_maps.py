@@ -60,7 +60,7 @@ def test_unnamed_perturbations_and_unnamed_maps_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"no perturbation in the rows \[1\]"):
         _map(names=("A", "", "B"))
     pd.DataFrame({"gene": ["A"], "embedding": [[1.0]]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="a map needs `perturbation`"):
+    with pytest.raises(UserError, match=r"has the columns \[.*'embedding'\], but a map needs `perturbation`"):
         read_map(tmp_path / "a.parquet")
 
 

@@ -1,4 +1,4 @@
-"""A path at which nothing can be written is refused in one line, and nothing is left behind by the question."""
+"""A path at which nothing can be written is refused in one line; to ask leaves nothing behind."""
 
 import pytest
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 
 _COLUMNS = ("entity1", "entity2")
 _SUFFIXES = (".gz", ".csv", ".tsv", ".txt")
@@ -62,7 +62,7 @@ def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.
     missing = [name for name in columns if name not in frame]
     if missing:
         raise UserError(
-            f"{file} has the columns {list(frame.columns)}, but its header must be {header}; rename the two "
+            f"{file} has {listed_columns(frame.columns)}, but its header must be {header}; rename the two "
             "columns, or read an official file with `benchmark annotations`"
         )
     pairs = frame[list(columns)].to_numpy(dtype=str)

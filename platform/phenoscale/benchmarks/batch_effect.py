@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ Labels = npt.NDArray[np.str_]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 _GENE_GROUPS = 3
+_batches = partial(
+    batch_labels,
+    needed_by="batch-effect, whose intervals resample plates,",
+    way_out="add them: one name for all wells where there is one plate",
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def _choose(table: EmbeddingTable, wells: str, *, config: BatchEffectConfig) -> 
 
 
 def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectConfig) -> Question:
-    plates = batch_labels(table.frame, "plate")
+    plates = _batches(table.frame, "plate")
     labels = _target_labels(table.frame, target, plates=plates)
     if target == "plate":
         kept = _frequent(labels, least=config.num_folds, most=config.max_classes, seed=config.seed)
@@ -200,7 +206,7 @@ def _target_labels(frame: pd.DataFrame, target: str, *, plates: Labels) -> Label
     if target == "plate":
         return plates
     if target == "experiment":
-        return batch_labels(frame, "experiment")
+        return _batches(frame, "experiment")
     if not len(frame):
         return np.empty(0, np.str_)
     places, extent = plate_places(frame), used_extent(frame)
@@ -224,7 +230,7 @@ def _perturbation_groups(frame: pd.DataFrame) -> Labels:
 def _position_folds(
     frame: pd.DataFrame, plates: Labels, *, groups: Labels | None, seed: int
 ) -> tuple[list[Fold], str]:
-    experiments = batch_labels(frame, "experiment")
+    experiments = _batches(frame, "experiment")
     batches, name = (experiments, "experiment") if len(np.unique(experiments)) > 1 else (plates, "plate")
     members = _group_parts(groups, len(frame), seed=seed)
     folds = []

@@ -96,9 +96,10 @@ def compare(
     known = by_key(published_rows() if published is None else published)
     groups: dict[tuple[Key, str], list[Row]] = {}
     for row in own:
-        key = _key(row)
-        if row.value is not None and key in known and not row.citation:
-            here = {**(facts or {}), **row.settings}
+        if row.value is None or row.citation:
+            continue
+        here = {**(facts or {}), **row.settings}
+        for key in _published_keys(row, known):
             groups.setdefault((key, _compared_text(here, known[key])), []).append(row)
     closest: dict[Key, list[Comparison]] = {}
     for (key, _), rows in groups.items():
@@ -109,6 +110,12 @@ def compare(
             found = Comparison(first.benchmark, first.source, first.metric, tuple(rows), tuple(beside))
             closest.setdefault(key, []).append(found)
     return [found for alike in closest.values() for found in _nearest(alike)]
+
+
+def published_settings() -> frozenset[str]:
+    """Names of the settings by which published numbers are compared."""
+    names = {name for row in published_rows() for name in row.settings}
+    return frozenset(names - set(_NOT_COMPARED))
 
 
 def by_key(rows: Iterable[Row]) -> dict[Key, list[Row]]:
@@ -134,6 +141,14 @@ def _nearest(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _key(row: Row) -> Key:
     metric = _PUBLISHED_AS.get((row.benchmark, row.metric), row.metric)
     return folded(row.benchmark), folded(row.source), metric
+
+
+def _published_keys(row: Row, known: Mapping[Key, Sequence[Row]]) -> list[Key]:
+    """The published numbers that a row is set beside: of its source, of every one where it states none."""
+    key = _key(row)
+    if row.source or key in known:
+        return [key] if key in known else []
+    return [other for other in known if (other[0], other[2]) == (key[0], key[2])]
 
 
 def _compared_text(here: Mapping[str, Any], published: Sequence[Row]) -> str:

@@ -23,6 +23,7 @@ from phenoscale.benchmarks.relations_config import CompoundGeneConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap, read_map
+from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.cosines import unit_rows
@@ -373,7 +374,7 @@ def _sides(perturbation_map: PerturbationMap) -> tuple[Mask, Mask]:
         has_dose = np.isfinite(_doses(perturbation_map))
         return has_dose, ~has_dose
     raise UserError(
-        f"the map has the columns {list(frame.columns)}, which do not tell compounds from genes; add "
+        f"the map has {listed_columns(frame.columns)}, which do not tell compounds from genes; add "
         "perturbation_type (compound, crispr, ...), or concentration_um for the compounds only"
     )
 

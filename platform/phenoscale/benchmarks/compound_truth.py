@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 
 COLUMNS = ("treatment", "gene_symbol", "nM_value")
 
@@ -52,7 +52,7 @@ def read_compound_truth(path: str | Path) -> CompoundTruth:
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise UserError(
-            f"{file} has the columns {list(frame.columns)}, but activities need {list(COLUMNS)}; "
+            f"{file} has {listed_columns(frame.columns)}, but activities need {list(COLUMNS)}; "
             f"rename the columns that hold {missing}"
         )
     return parse_compound_truth(frame, source=str(file))

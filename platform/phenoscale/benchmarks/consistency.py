@@ -24,6 +24,7 @@ from phenoscale.mapping.aggregate import average, stratum_names
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls, rows_by_label
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import STRATA
+from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import bootstrap_mean, percentile_interval, resample_counts
@@ -103,7 +104,7 @@ def find_replicates(table: EmbeddingTable, *, replicate: str, across: str) -> Re
     frame = table.frame
     if "perturbation" not in frame:
         raise UserError(
-            f"the embeddings have the columns {list(frame.columns)}, but replicates need `perturbation`; "
+            f"the embeddings have {listed_columns(frame.columns)}, but replicates need `perturbation`; "
             "embed a "
             "table that names the perturbation of each well"
         )
@@ -115,7 +116,10 @@ def find_replicates(table: EmbeddingTable, *, replicate: str, across: str) -> Re
     names = [labels, strata]
     if "concentration_um" in kept.frame:
         names.append(kept.frame["concentration_um"].astype(str).fillna("").to_numpy(dtype=str))
-    batch = batch_labels(kept.frame, "none" if across == "any" else across)
+    batch = batch_labels(
+        kept.frame, "none" if across == "any" else across, needed_by=f"across: {across}",
+        way_out="set across: any",
+    )  # fmt: skip
     vectors, codes = kept.embeddings, _codes(names)
     if replicate == "guide":
         if "guide" not in kept.frame:

@@ -59,7 +59,10 @@ class JumpConfig(Significance):
     """What the JUMP-CP benchmarks share."""
 
     columns: JumpColumns = JumpColumns()
-    dataset: str = setting("CPJUMP1", help="source of the rows; published numbers of it are shown beside")
+    dataset: str = setting(
+        "",
+        help="of the plates, such as CPJUMP1: the rows' source, whose published numbers `table` shows",
+    )
     cell_type: str = setting("", help="of the plates, such as U2OS, for the same")
     perturbation_type: str = setting("", help="of the plates: compound, crispr or orf, for the same")
     timepoint_h: str = setting("", help="of the plates in hours, for the same")

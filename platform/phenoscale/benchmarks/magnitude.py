@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.control_fit import control_fit
 from phenoscale.benchmarks.signal import SignalScores, refuse_empty_null
 from phenoscale.benchmarks.signal_config import SignalMagnitudeConfig
 from phenoscale.benchmarks.tested_wells import (
@@ -57,7 +58,8 @@ def run_signal_magnitude(config: SignalMagnitudeConfig, *, observe: Observer = i
     place = require(config, "embeddings", verb=VERB)
     check_output_file(config.output, inputs=(place, config.genes))
     table = read_embeddings(table_of_level(place, level="well"))
-    rows = signal_magnitude_rows(table, config=config)
+    fit = control_fit(place, verb=VERB) if config.null == "control_subsets" else {}
+    rows = signal_magnitude_rows(table, config=config, settings=fit)
     return RowTable(replace(row, encoder=table.encoder) for row in rows)
 
 

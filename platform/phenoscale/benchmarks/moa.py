@@ -20,6 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.aggregate import average
 from phenoscale.mapping.batches import negative_controls
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
+from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import wilson_interval
@@ -201,14 +202,14 @@ def _labelled_rows(table: EmbeddingTable) -> pd.DataFrame:
     frame = table.frame
     if not has_mechanisms(frame) or not _tested(frame).any():
         raise UserError(
-            f"the embeddings have the columns {list(frame.columns)}, but mechanism accuracy needs `moa` "
+            f"the embeddings have {listed_columns(frame.columns)}, but mechanism accuracy needs `moa` "
             "filled for "
             "treatments other than negative controls; add it to the well table"
         )
     missing = [name for name in _WELL if name not in frame]
     if missing or not {"compound", "perturbation"} & set(frame):
         raise UserError(
-            f"the embeddings have the columns {list(frame.columns)}, but mechanism accuracy needs "
+            f"the embeddings have {listed_columns(frame.columns)}, but mechanism accuracy needs "
             f"{[*_WELL, 'compound']} (or `perturbation` for the compound); add them to the well table"
         )
     compound = frame["perturbation"] if "perturbation" in frame else frame["compound"]

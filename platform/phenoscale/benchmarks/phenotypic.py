@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from phenoscale.benchmarks.average_precision import Array, RankedQueries, judge, random_subsets
+from phenoscale.benchmarks.control_fit import control_fit
 from phenoscale.benchmarks.jump import refuse_no_query, retrieval_rows
 from phenoscale.benchmarks.jump_config import (
     ActivityConfig,
@@ -43,9 +44,11 @@ _CHUNK = 4_000_000
 def run_activity(config: ActivityConfig, *, observe: Observer = ignore) -> RowTable:
     """Replicates of each group against negative controls."""
     del observe  # over in seconds
-    profiles = read_profiles(require(config, "profiles", verb="benchmark phenotypic-activity"))
+    place = require(config, "profiles", verb="benchmark phenotypic-activity")
+    profiles = read_profiles(place)
     judged = judge(rank_activity(profiles, config=config), significance=config)
-    settings = _said(config, "positive_same", "positive_different", "negative_same", "negative_different")
+    said = _said(config, "positive_same", "positive_different", "negative_same", "negative_different")
+    settings = {**said, **control_fit(place, verb="benchmark phenotypic-activity")}
     return RowTable(
         retrieval_rows(
             judged, significance=config, benchmark=ACTIVITY, source=config.group_by, settings=settings

@@ -20,7 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.aggregate import average
 from phenoscale.schema.columns import EMBEDDING, read_parquet, split_embeddings
 from phenoscale.schema.embeddings import read_embeddings, table_of_level
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 from phenoscale.stats.cosines import unit_rows
 
 Array = npt.NDArray[np.float64]
@@ -32,6 +32,7 @@ METADATA = "Metadata_"
 _WELL_KEYS = (("Metadata_Plate", "Metadata_Well"), ("experiment", "plate", "well"))
 _EXPERIMENT = "Metadata_Experiment"  # where a table has it, plates are unique only inside one
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_SUFFIXES = (".csv.gz", ".csv", ".tsv.gz", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Profiles:
         """
         if name not in self.frame:
             raise UserError(
-                f"{self.source} has the columns {list(self.frame.columns)}, but {purpose} needs `{name}`; "
+                f"{self.source} has {listed_columns(self.frame.columns)}, but {purpose} needs `{name}`; "
                 "name the column that holds it"
             )
         return self.frame[name].to_numpy(dtype=np.str_)
@@ -190,6 +191,17 @@ def read_targets(place: str, *, beside: str, column: str) -> dict[str, str]:
     return next(iter(found.values()))
 
 
+def _refuse_folder_of_tables(folder: Path) -> None:
+    """Where a folder is no embedding table and holds tables of profiles, a glob was meant."""
+    for suffix in _SUFFIXES:
+        found = [file for file in folder.glob(f"*{suffix}") if file.is_file()]
+        if found:
+            raise UserError(
+                f"{folder} is a folder with {len(found)} files *{suffix}, but a folder is read as an output "
+                f"of `embed`; give the profile tables in it as a glob: '{folder}/*{suffix}'"
+            )
+
+
 def _matching(pattern: str) -> list[Path]:
     path = Path(pattern)
     if path.is_file():
@@ -288,7 +300,10 @@ def _refuse_duplicates(frame: pd.DataFrame, *, source: str) -> None:
 
 
 def _of_embeddings(place: str) -> Profiles:
-    table = read_embeddings(table_of_level(place, level="well"))
+    folder = table_of_level(place, level="well")
+    if not any(folder.glob("experiment=*")):
+        _refuse_folder_of_tables(folder)
+    table = read_embeddings(folder)
     text = table.frame.astype(object).where(table.frame.notna(), "").astype(str)
     vectors = table.embeddings.astype(np.float64)
     return Profiles(text.reset_index(drop=True), vectors, _embedding_names(vectors.shape[1]), source=place)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.addresses import format_address, is_address, split_address
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 
 Labels = npt.NDArray[np.str_]
 Codes = npt.NDArray[np.int64]
@@ -118,7 +118,7 @@ def parse_wells(frame: pd.DataFrame, *, source: str) -> pd.DataFrame:
     missing = [name for name in KEY if name not in frame]
     if missing:
         raise UserError(
-            f"{source} has the columns {list(frame.columns)}, but wells need {list(KEY)}; add {missing}"
+            f"{source} has {listed_columns(frame.columns)}, but wells need {list(KEY)}; add {missing}"
         )
     names = frame["experiment"].astype(str)
     canonical = {name: canonical_experiment(name) for name in names.unique()}

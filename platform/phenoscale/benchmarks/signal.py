@@ -106,7 +106,9 @@ def signal_consistency_rows(
     nothing = null_perturbations(config, verb=VERB) if config.null == "control_perturbations" else frozenset()
     rows, tables = [], []
     for wells in tested_wells(table):
-        labels = batch_labels(wells.frame, config.match)
+        labels = batch_labels(
+            wells.frame, config.match, needed_by=f"match: {config.match}", way_out="set match: none"
+        )
         batches = None if config.match == "none" else np.unique(labels, return_inverse=True)[1]
         is_null = wells.groups["perturbation"].isin(sorted(nothing)).to_numpy()
         scores = _score(

@@ -50,6 +50,10 @@ class SignalMagnitudeConfig(Config):
     time point. `control_subsets` compares it with as many controls against the other controls (both
     comparisons of equal sizes), `control_perturbations`, as published, with perturbations that do nothing.
     p = (b + 1) / (B + 1) where b of the B null values are as large or larger; q after Benjamini-Hochberg.
+
+    With `control_subsets` give wells that no correction was fitted on the controls of (the output of `embed`,
+    or of `map` with statistics: all and without TVN): fitted controls are closer to each other than any other
+    well is to them, and far too many perturbations have a small p.
     """
 
     embeddings: str = location("", help=_EMBEDDINGS)

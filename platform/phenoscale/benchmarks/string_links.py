@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 
 _PAIR_COLUMNS = ("entity1", "entity2", "score")
 _STRING_COLUMNS = ("protein1", "protein2", "combined_score")
@@ -60,7 +60,7 @@ def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str |
         return _collect(file, separator=",", columns=_PAIR_COLUMNS, position=position, full_score=1.0)
     if not set(_STRING_COLUMNS) <= set(header.columns):
         raise UserError(
-            f"{file} has the columns {list(header.columns)}, but links have {list(_STRING_COLUMNS)} "
+            f"{file} has {listed_columns(header.columns)}, but links have {list(_STRING_COLUMNS)} "
             f"(STRING's protein.links) or {list(_PAIR_COLUMNS)} (a CSV); rename the columns"
         )
     if not str(proteins):
@@ -99,7 +99,7 @@ def _protein_names(file: Path) -> pd.Series[str]:
         frame = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
     if not set(_PROTEIN_COLUMNS) <= set(frame.columns):
         raise UserError(
-            f"{file} has the columns {list(frame.columns)}, but STRING's protein.info begins with "
+            f"{file} has {listed_columns(frame.columns)}, but STRING's protein.info begins with "
             f"{list(_PROTEIN_COLUMNS)}; download it again"
         )
     return frame.drop_duplicates(_PROTEIN_COLUMNS[0]).set_index(_PROTEIN_COLUMNS[0])[_PROTEIN_COLUMNS[1]]

@@ -21,6 +21,7 @@ from phenoscale.benchmarks.compound_gene import compound_gene_rows
 from phenoscale.benchmarks.compound_truth import read_compound_truth
 from phenoscale.benchmarks.config import BatchEffectConfig, ConsistencyConfig, MoaConfig, RecallConfig
 from phenoscale.benchmarks.consistency import consistency_rows
+from phenoscale.benchmarks.control_fit import control_fit
 from phenoscale.benchmarks.gene_sets import read_gene_sets
 from phenoscale.benchmarks.jump import run_detection, run_siblings
 from phenoscale.benchmarks.jump_config import (
@@ -166,7 +167,8 @@ def _signal(inputs: Inputs) -> list[Row]:
 
 
 def _magnitude(inputs: Inputs) -> list[Row]:
-    return signal_magnitude_rows(inputs.wells, config=SignalMagnitudeConfig(seed=inputs.seed))
+    fit = control_fit(inputs.well_place, verb="benchmark signal-magnitude")
+    return signal_magnitude_rows(inputs.wells, config=SignalMagnitudeConfig(seed=inputs.seed), settings=fit)
 
 
 def _batch_effect(inputs: Inputs) -> list[Row]:

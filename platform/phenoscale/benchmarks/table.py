@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from phenoscale.benchmarks.comparison import Beside, Comparison, by_key, compare, folded
+from phenoscale.benchmarks.comparison import Beside, Comparison, by_key, compare, folded, published_settings
 from phenoscale.benchmarks.published import published_rows
 from phenoscale.benchmarks.suite_config import TableConfig
 from phenoscale.errors import UserError
@@ -27,9 +27,11 @@ def run_table(config: TableConfig, *, observe: Observer = ignore) -> ComparisonT
     """Own rows beside the published ones; the published ones alone where no rows are given.
 
     Raises:
-        UserError: rows that cannot be read, or a benchmark or source that is not published.
+        UserError: rows that cannot be read, a benchmark or source that is not published, or a fact that no
+            published number states.
     """
     del observe  # over in a moment
+    _refuse_unknown_facts(config.facts)
     published = _chosen(published_rows(), config=config)
     if config.rows:
         own = [row for place in config.rows for row in read_rows(place)]
@@ -52,6 +54,16 @@ def write_value(row: Row) -> str:
     if "std" in settings:
         return f"{value} ± {settings['std']}"
     return f"{value} ± {settings['std_at_most']} at most" if "std_at_most" in settings else value
+
+
+def _refuse_unknown_facts(facts: Mapping[str, str]) -> None:
+    known = published_settings()
+    unknown = sorted(set(facts) - known)
+    if unknown:
+        raise UserError(
+            f"no published number states {', '.join(unknown)}, so such facts compare nothing; known are "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _chosen(rows: Iterable[Row], *, config: TableConfig) -> list[Row]:

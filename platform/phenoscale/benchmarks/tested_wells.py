@@ -22,6 +22,7 @@ from phenoscale.mapping.batches import flags, negative_controls
 from phenoscale.schema.columns import Embeddings, write_parquet
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import STRATA
+from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.intervals import percentile_interval
 
@@ -62,7 +63,7 @@ def tested_wells(table: EmbeddingTable) -> list[WellsUnderTest]:
     frame = table.frame
     if "perturbation" not in frame:
         raise UserError(
-            f"the embeddings have the columns {list(frame.columns)}, but replicates need `perturbation`; "
+            f"the embeddings have {listed_columns(frame.columns)}, but replicates need `perturbation`; "
             "embed a table that names the perturbation of each well"
         )
     strata = [name for name in STRATA if name in frame]

@@ -143,7 +143,7 @@ VERBS: Final[dict[str, Verb]] = {
         function="phenoscale.benchmarks.suite:run_suite",
         examples=(
             "benchmark suite --map work/map/KEY --annotations CORUM.csv --genes genes.csv --output rows",
-            "benchmark suite --map work/map/KEY --embeddings work/map/KEY/corrected --json",
+            "benchmark suite --map work/map/KEY --embeddings work/embed/KEY --json",
         ),
     ),
     "benchmark list": Verb(
@@ -223,7 +223,7 @@ VERBS: Final[dict[str, Verb]] = {
         "how far perturbations are from the negative controls: energy distance",
         config="phenoscale.benchmarks.signal_config:SignalMagnitudeConfig",
         function="phenoscale.benchmarks.magnitude:run_signal_magnitude",
-        examples=("benchmark signal-magnitude --embeddings work/map/KEY/corrected",),
+        examples=("benchmark signal-magnitude --embeddings work/embed/KEY",),
     ),
     "benchmark clusters": Verb(
         "which complexes have genes that are more alike than the rest of the map",

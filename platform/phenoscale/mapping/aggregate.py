@@ -20,6 +20,7 @@ from phenoscale.mapping.config import AggregateStep
 from phenoscale.schema.columns import Embeddings
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
 from phenoscale.schema.maps import LABELS, PerturbationMap
+from phenoscale.schema.readable import listed_columns
 from phenoscale.stats.moments import Array, moments
 
 _OF_A_WELL = frozenset(
@@ -160,7 +161,7 @@ def stratum_names(frame: pd.DataFrame, strata: tuple[str, ...]) -> list[str]:
 def _under_test(frame: pd.DataFrame, include_positive_controls: bool) -> Mask:
     if "perturbation" not in frame:
         raise UserError(
-            f"the embeddings have the columns {list(frame.columns)}, but a map needs `perturbation`; "
+            f"the embeddings have {listed_columns(frame.columns)}, but a map needs `perturbation`; "
             "embed a table that names the perturbation of each well"
         )
     named = (frame["perturbation"].fillna("").astype(str) != "").to_numpy()

@@ -20,7 +20,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.aggregate import stratum_names
 from phenoscale.mapping.config import ArmCorrectionStep
 from phenoscale.schema.maps import PerturbationMap
-from phenoscale.schema.readable import readable
+from phenoscale.schema.readable import listed_columns, readable
 from phenoscale.stats.moments import Array
 
 
@@ -61,7 +61,7 @@ def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a gene table (CSV) with `gene`, `arm` and further columns.
 
     Raises:
-        UserError: a missing file or column, or a gene that is listed twice.
+        UserError: a missing file or column, or a gene that is listed_columns twice.
     """
     file = Path(path)
     with readable(file, holds="a gene table", way_out="write it with a header row"):
@@ -70,7 +70,7 @@ def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in needed if name not in genes]
     if missing:
         raise UserError(
-            f"{file} has the columns {list(genes.columns)}, but needs {needed}; add {missing} or name "
+            f"{file} has {listed_columns(genes.columns)}, but needs {needed}; add {missing} or name "
             "another column"
         )
     twice = genes["gene"][genes["gene"].duplicated()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable
+from phenoscale.schema.readable import listed_columns
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
@@ -19,8 +19,16 @@ Labels = npt.NDArray[np.str_]
 EVERYTHING = "all wells"
 
 
-def batch_labels(frame: pd.DataFrame, batch_key: str) -> Labels:
+def batch_labels(
+    frame: pd.DataFrame, batch_key: str, *, needed_by: str = "", way_out: str = "set batch_key: none"
+) -> Labels:
     """The batch of each well: its experiment, its plate as `experiment/plate`, or one batch for all.
+
+    Args:
+        frame: one row per well.
+        batch_key: experiment, plate or none.
+        needed_by: what asks for it, for messages; by default the setting batch_key.
+        way_out: what to do without the columns, besides embedding a table that has them.
 
     Raises:
         UserError: a needed column is missing.
@@ -31,8 +39,8 @@ def batch_labels(frame: pd.DataFrame, batch_key: str) -> Labels:
     missing = [name for name in columns if name not in frame]
     if missing:
         raise UserError(
-            f"the embeddings lack the columns {missing}, but batch_key {batch_key!r} needs {columns}; "
-            "embed a table that has them, or set batch_key: none"
+            f"the embeddings lack the columns {missing}, but {needed_by or f'batch_key {batch_key!r}'} needs "
+            f"{columns}; embed a table that has them, or {way_out}"
         )
     labels = frame["experiment"].astype(str)
     if batch_key == "plate":
@@ -112,5 +120,7 @@ def require_columns(table: EmbeddingTable, columns: list[str], *, step: str) -> 
     """Refuse a table that lacks columns which a step needs."""
     missing = [name for name in columns if name not in table.frame]
     if missing:
-        known: list[Any] = list(table.frame.columns)
-        raise UserError(f"{step} needs the columns {missing}, but the table has {known}; add them")
+        raise UserError(
+            f"{step} needs the columns {missing}, but the table has {listed_columns(table.frame.columns)}; "
+            "add them"
+        )

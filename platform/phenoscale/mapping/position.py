@@ -18,6 +18,7 @@ from phenoscale.mapping.batches import batch_labels, batch_positions, chosen_wel
 from phenoscale.mapping.config import PositionStep
 from phenoscale.schema.addresses import split_address
 from phenoscale.schema.columns import Embeddings
+from phenoscale.schema.readable import listed_columns
 from phenoscale.stats.moments import Array, row_blocks
 
 _LEAST_CONDITION = 1e-8
@@ -88,7 +89,7 @@ def fit_position(embeddings_ND: Embeddings, wells: pd.DataFrame, *, step: Positi
     extent = used_extent(wells)
     terms_NT = position_terms(wells, terms=step.terms, extent=extent)
     by_batch = rows_by_label(batch_labels(wells, step.batch_key))
-    plates = batch_labels(wells, "plate")
+    plates = batch_labels(wells, "plate", needed_by="position", way_out="leave the step out")
     centers, effects = [], []
     for batch, rows in by_batch.items():
         fitted = rows[chosen[rows]]
@@ -127,7 +128,7 @@ def plate_places(wells: pd.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np
     """
     if "well" not in wells:
         raise UserError(
-            f"the embeddings have the columns {list(wells.columns)}, but plate positions need `well` (such "
+            f"the embeddings have {listed_columns(wells.columns)}, but plate positions need `well` (such "
             "as B02); "
             "embed a table that has it"
         )

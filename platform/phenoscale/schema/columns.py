@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phenoscale.errors import UserError
+from phenoscale.schema.readable import listed_columns, require_file
 
 EMBEDDING = "embedding"
 _METADATA_KEY = b"phenoscale"
@@ -62,8 +63,7 @@ def read_parquet(path: Path) -> pa.Table:
     Raises:
         UserError: the file is missing or is not a readable Parquet file.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist, but a Parquet file is needed there; check the path")
+    require_file(path, holds="a Parquet file")
     try:
         return pq.ParquetFile(path).read()
     except pa.ArrowInvalid as error:
@@ -81,8 +81,8 @@ def split_embeddings(table: pa.Table, *, source: str) -> tuple[pd.DataFrame, Emb
     """
     if EMBEDDING not in table.column_names:
         raise UserError(
-            f"{source} has the columns {table.column_names}, but needs `{EMBEDDING}`, a list of numbers in "
-            "each row; rename the column that holds the vectors"
+            f"{source} has {listed_columns(table.column_names)}, but needs `{EMBEDDING}`, a list of numbers "
+            "in each row; rename the column that holds the vectors"
         )
     if table.num_rows == 0:
         raise UserError(f"{source} has no rows, but needs at least one vector; check the step that wrote it")

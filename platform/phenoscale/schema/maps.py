@@ -22,6 +22,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import (
+    EMBEDDING,
     Embeddings,
     digest_columns,
     embedding_table,
@@ -30,6 +31,7 @@ from phenoscale.schema.columns import (
     split_embeddings,
     write_parquet,
 )
+from phenoscale.schema.readable import listed_columns
 
 MAP_FILE = "map.parquet"
 HEADER_FILE = "map.json"
@@ -119,7 +121,7 @@ def parse_map(
     header = header or {}
     if "perturbation" not in frame:
         raise UserError(
-            f"{source} has the columns {list(map(str, frame.columns))}, but a map needs `perturbation`; "
+            f"{source} has {listed_columns([*frame.columns, EMBEDDING])}, but a map needs `perturbation`; "
             "rename the column that names the perturbations"
         )
     frame = frame.copy()

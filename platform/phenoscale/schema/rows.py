@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import read_parquet, write_parquet
+from phenoscale.schema.readable import require_file
 
 ROWS_FILE = "rows.parquet"
 ROWS_JSON = "rows.json"
@@ -149,8 +150,7 @@ def _line(row: Row) -> str:
 
 
 def _read_json(file: Path) -> list[Mapping[str, Any]]:
-    if not file.is_file():
-        raise UserError(f"{file} does not exist, but a table of rows is needed there; check the path")
+    require_file(file, holds="a table of rows")
     try:
         items = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
