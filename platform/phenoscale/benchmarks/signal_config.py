@@ -51,9 +51,9 @@ class SignalMagnitudeConfig(Config):
     comparisons of equal sizes), `control_perturbations`, as published, with perturbations that do nothing.
     p = (b + 1) / (B + 1) where b of the B null values are as large or larger; q after Benjamini-Hochberg.
 
-    With `control_subsets` give wells that no correction was fitted on the controls of (the output of `embed`,
-    or of `map` with statistics: all and without TVN): fitted controls are closer to each other than any other
-    well is to them, and far too many perturbations have a small p.
+    With `control_subsets` the wells must not be corrected by what was fitted on the controls: give the output
+    of `embed`, or of `map` with statistics: all and without TVN. Controls that a correction was fitted on are
+    closer to each other than any other well is to them, and far too many perturbations have a small p.
     """
 
     embeddings: str = location("", help=_EMBEDDINGS)

@@ -21,7 +21,9 @@ class TableConfig(Config):
     """
 
     rows: tuple[str, ...] = location(
-        (), help="folder or file of rows, of `benchmark` or any of its verbs; may be repeated"
+        (),
+        help="folder or file of rows, of `benchmark`, --output of the suite, or --json > FILE.json of a "
+        "benchmark; may be repeated",
     )
     benchmarks: tuple[str, ...] = setting((), help="only these, such as recall; empty: all")
     sources: tuple[str, ...] = setting((), help="only these, such as CORUM; empty: all")
