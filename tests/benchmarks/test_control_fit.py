@@ -2,11 +2,20 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from phenoscale.benchmarks.control_fit import control_fit
+from phenoscale.benchmarks.jump_config import ActivityConfig
+from phenoscale.benchmarks.magnitude import run_signal_magnitude
+from phenoscale.benchmarks.phenotypic import run_activity
+from phenoscale.benchmarks.signal_config import SignalMagnitudeConfig
+from phenoscale.benchmarks.suite import run_suite
+from phenoscale.benchmarks.suite_config import SuiteConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.config import CenterScaleStep, CenterStep, MapConfig, PcaStep, TvnStep
+from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 
 
 def _corrected(folder, *steps):
@@ -44,3 +53,25 @@ def test_a_damaged_map_is_refused_in_one_line(tmp_path):
     (tmp_path / "map.json").write_text("{")
     with pytest.raises(UserError, match=r"map\.json is not readable JSON .*make the map again"):
         control_fit(corrected, verb="it")
+
+
+def test_rows_of_every_test_against_the_controls_name_these_steps(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "experiment": "e1",
+            "plate": "p1",
+            "well": [f"A{index + 1:02d}" for index in range(24)],
+            "perturbation": [f"g{index % 2}" if index < 12 else "none" for index in range(24)],
+            "is_negative_control": [index >= 12 for index in range(24)],
+        }
+    )
+    vectors = np.random.default_rng(0).standard_normal((24, 3))
+    place = _corrected(tmp_path, CenterStep())
+    write_embeddings(place, EmbeddingTable(frame, vectors, "well"))
+    magnitude = SignalMagnitudeConfig(embeddings=str(place), num_null=20, num_resamples=0)
+    activity = ActivityConfig(profiles=str(place), null_size=100, num_resamples=0)
+    suite = SuiteConfig(embeddings=str(place), only=("signal-magnitude", "phenotypic-activity"))
+    rows = [*run_signal_magnitude(magnitude), *run_activity(activity), *run_suite(suite)]
+    tested = [row for row in rows if row.metric != "skipped"]
+    assert {row.benchmark for row in tested} == {"signal_magnitude", "phenotypic_activity"}
+    assert {row.settings.get("fitted_on_controls") for row in tested} == {"center"}
