@@ -1,8 +1,8 @@
 """A metric against what an encoder took: fit over the logarithm, slope per tenfold and R^2. science.md 8.14.
 
 The axes are crops seen, operations by the rule of the papers, operations counted exactly, and parameters. The
-interval of the slope is that of Student's t over the encoders; that of R^2 comes from resampling them, centered on
-the value: few encoders on no line have a smaller R^2 than most of their resamples.
+interval of the slope is that of Student's t over the encoders; that of R^2 comes from resampling them and is
+centered on the value, as encoders on no line have a smaller R^2 than most of their resamples.
 """
 
 from __future__ import annotations
