@@ -161,11 +161,23 @@ def test_a_map_with_a_label_twice_is_refused(refused, place, verb):
     assert "labels twice, such as ['G00']" in refused(*_words(_MAP_VERBS, verb, place), "--map", twice)
 
 
-@pytest.mark.parametrize("verb", _WELL_VERBS)
-def test_a_well_that_is_there_twice_is_refused(refused, place, verb):
+@pytest.mark.parametrize("screen", ["s", None])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *_WELL_VERBS.values(),
+        ("benchmark", "signal-consistency"),
+        ("benchmark", "signal-magnitude"),
+        ("benchmark", "percent-replicating"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_a_well_that_is_there_twice_is_refused(refused, place, words, screen):
     wells = ["A01", *[f"A{index + 1:02d}" for index in range(47)]]
-    twice = _wells(place / "wells.parquet", well=wells, screen="s", plate="p1")
-    assert "rows twice, such as" in refused(*_words(_WELL_VERBS, verb, place), "--embeddings", twice)
+    more = {"screen": screen} if screen else {}
+    twice = _wells(place / "wells.parquet", well=wells, plate="p1", **more)
+    option = "--profiles" if words[1] == "percent-replicating" else "--embeddings"
+    assert "holds 1 rows twice, such as" in refused(*words, option, twice)
 
 
 @pytest.mark.parametrize("verb", _MAP_VERBS)
@@ -294,7 +306,7 @@ def test_one_replicate_cannot_be_consistent(refused, place):
     )
     both = _wells(place / "wells.parquet")
     line = refused("benchmark", "consistency", "--embeddings", both, "--across", "experiment")
-    assert "across: experiment" in line
+    assert "across: experiment" in line and "or across: any" in line
 
 
 def test_a_perturbation_with_too_few_pairs_is_counted(rows, place):
@@ -307,7 +319,12 @@ def test_a_perturbation_with_too_few_pairs_is_counted(rows, place):
 
 def test_one_perturbation_has_nothing_to_be_compared_with(refused, place):
     found = _wells(place / "wells.parquet", perturbation="C1", is_negative_control=False)
-    refused("benchmark", "consistency", "--embeddings", found)
+    line = refused("benchmark", "consistency", "--embeddings", found)
+    assert "has a well of another perturbation as its null (perturbations under test: 1" in line
+    found = _wells(place / "wells.parquet", is_negative_control=True)
+    assert "none of the 48 wells is a pert" in refused("benchmark", "consistency", "--embeddings", found)
+    found = _wells(place / "wells.parquet", np.zeros((48, 4)))
+    assert "vectors of all 40 wells are zero" in refused("benchmark", "consistency", "--embeddings", found)
 
 
 def test_guides_without_a_guide_column_are_refused(refused, place):
@@ -349,6 +366,7 @@ def test_without_negative_controls_their_batch_effect_has_no_value(rows, place):
         "negative_controls",
     )
     assert {(row["value"], row["n"]) for row in found.values()} == {(None, 0)}
+    assert all("is a negative control" in json.loads(row["setting"])["reason"] for row in found.values())
 
 
 def test_zero_vectors_of_wells_are_scored_as_cosine_zero(rows, place):

@@ -322,10 +322,17 @@ def test_maps_that_cannot_be_scored_are_refused_with_the_way_out():
     with pytest.raises(UserError, match="do not tell compounds from genes"):
         locate_activities(bare, truth, config=config)
     genes_only = part.select((part.frame["perturbation_type"] == "crispr").to_numpy())
-    with pytest.raises(UserError, match="0 vectors of compounds"):
+    with pytest.raises(UserError, match=r"holds \[.crispr.\], but compounds are marked"):
         locate_activities(genes_only, truth, config=config)
     few = part.select(~part.frame["perturbation"].isin([f"g{n:02d}" for n in range(45)]).to_numpy())
     with pytest.raises(UserError, match="enough negatives"):
         compound_gene_rows(few, truth, config=config)
     with pytest.raises(UserError, match="gray zone"):
         CompoundGeneConfig(active_nm=100, gray_nm=10)
+
+
+def test_a_concentration_that_the_map_lacks_is_named_with_those_it_has():
+    truth = _truth()
+    config = CompoundGeneConfig(num_seeds=1, concentrations=(77.0,))
+    with pytest.raises(UserError, match=r"concentrations are \[77.0\], but the compounds .* have \["):
+        locate_activities(_map(truth, signal=0.1), truth, config=config)

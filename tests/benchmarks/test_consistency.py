@@ -73,7 +73,7 @@ def test_every_row_says_its_sample_sizes_and_holds_its_value():
     assert found["ks_mean"].settings["n"] == [120, 120]
     assert found["ks_mean"].n == 6
     for row in found.values():
-        assert row.low <= row.value <= row.high or row.metric.endswith("pooled")
+        assert row.low <= row.value <= row.high
 
 
 def test_null_pairs_stay_inside_a_cell_type_and_take_no_other_dose_of_the_same_compound():
@@ -131,3 +131,19 @@ def test_one_replicate_of_each_perturbation_is_refused():
     bare = EmbeddingTable(table.frame.drop(columns="guide"), table.embeddings, "well")
     with pytest.raises(UserError, match="no `guide` column"):
         consistency_rows(bare, config=ConsistencyConfig(replicate="guide"))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("seed", [0, 3, 7, 8])
+def test_intervals_hold_the_value_without_an_effect_and_with_a_strong_one(strength, seed):
+    sizes = {"num_experiments": 1, "num_plates": 4, "num_genes": 20, "num_controls": 20, "replicates": 1}
+    table = _with_signal(make_wells(dimensions=20, seed=seed, **sizes), strength)
+    for row in consistency_rows(table, config=ConsistencyConfig(num_resamples=100, seed=seed)):
+        assert 0 <= row.low <= row.value <= row.high, row
+        assert row.high <= 1 or row.metric.startswith("cvm")
+        assert row.metric.endswith("mean") or row.settings["interval"] == "perturbations, centered"
+
+
+def test_more_pairs_wanted_than_are_kept_is_refused():
+    with pytest.raises(UserError, match=r"min_pairs_per_perturbation is 500 and max_pairs_per_perturb.* 10"):
+        ConsistencyConfig(min_pairs_per_perturbation=500, max_pairs_per_perturbation=10)

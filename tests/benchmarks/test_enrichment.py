@@ -83,5 +83,7 @@ def test_the_verb_reads_queries_from_flags_and_a_file(tmp_path, capsys):
     ]
     assert main([*line, "--query-file", str(tmp_path / "query.txt"), "--min-genes", "2", "--json"]) == 0
     assert [entry["value"] for entry in json.loads(capsys.readouterr().out)] == [row.value for row in rows]
+    with pytest.raises(UserError, match="got none; give --query or --query-file"):
+        run_enrichment(EnrichmentConfig(**paths))
     with pytest.raises(UserError, match="does not exist"):
         run_enrichment(EnrichmentConfig(**paths, query_file=str(tmp_path / "none.txt")))

@@ -240,3 +240,15 @@ def test_compounds_are_matched_with_the_genes_that_they_target(tmp_path):
     assert (fraction.n, fraction.settings["num_detected"]) == (30, 90)
     listed.assign(target_list=list(reversed(listed["target_list"]))).to_csv(targets, sep="\t", index=False)
     assert run_matching(config)[0].value < 0.2
+
+
+def test_features_that_one_plate_lacks_are_counted_in_the_rows(tmp_path):
+    strong = _directions([f"s{number}" for number in range(10)])
+    for plate in "pq":
+        place = _plate(tmp_path / "plates", plate, effects=strong)
+    detected = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
+    assert "dropped_features" not in detected[0].settings
+    short = pd.read_csv(tmp_path / "plates" / "q.csv").drop(columns=["f0", "f1", "f2"])
+    short.to_csv(tmp_path / "plates" / "q.csv", index=False)
+    detected = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
+    assert detected[0].settings["dropped_features"] == 3

@@ -1,6 +1,7 @@
 """Profile tables: what is read, what is joined, and what is refused with a way out."""
 
 import gzip
+import logging
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,8 @@ def test_files_of_all_kinds_are_joined_by_the_features_they_share(tmp_path):
     plates["c.parquet"].to_parquet(tmp_path / "c.parquet")
     found = read_profiles(str(tmp_path / "*"))
     assert found.features == ["f1", "f2", "f3"]
-    assert found.num_dropped_features == 1
+    assert found.dropped_features == {"extra"}
+    assert found.settings == {"dropped_features": 1}
     expected = np.concatenate([plate[["f1", "f2", "f3"]].to_numpy() for plate in plates.values()])
     assert np.allclose(found.vectors, expected, rtol=1e-12)
     assert found.frame["Metadata_Plate"].tolist() == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
@@ -101,7 +103,8 @@ def test_labels_are_split_only_where_a_separator_is_given():
     [
         (lambda plate: plate.assign(f1=np.nan), "NaN or infinite"),
         (lambda plate: plate.assign(f1="text"), "holds text in the features"),
-        (lambda plate: pd.concat([plate, plate]), "wells twice, such as"),
+        (lambda plate: pd.concat([plate, plate]), "rows twice, such as"),
+        (lambda plate: plate.iloc[:0], "a header and no rows"),
         (lambda plate: plate[["f1", "f2"]], "start with Metadata_"),
         (lambda plate: plate.filter(like="Metadata_"), "start with Metadata_"),
     ],
@@ -169,3 +172,20 @@ def test_plates_of_one_name_in_two_experiments_are_two_plates(tmp_path):
     plates = [_plate("a").assign(Metadata_Experiment=name) for name in ("E1", "E2")]
     pd.concat(plates).to_csv(tmp_path / "a.csv", index=False)
     assert len(read_profiles(str(tmp_path / "a.csv")).frame) == 2 * len(_plate("a"))
+
+
+def test_a_plate_that_lacks_features_is_named_with_their_number(tmp_path, caplog):
+    _plate("a").to_csv(tmp_path / "a.csv", index=False)
+    _plate("b").drop(columns=["f2", "f3"]).to_csv(tmp_path / "b.csv", index=False)
+    with caplog.at_level(logging.WARNING, logger="phenoscale"):
+        found = read_profiles(str(tmp_path / "*"))
+    assert found.dropped_features == {"f2", "f3"}
+    assert caplog.text.count("left out") == 1 and "file=b.csv plate=b missing=2 of=3" in caplog.text
+
+
+def test_a_zero_vector_is_named_by_its_plate_and_well(tmp_path):
+    plate = _plate("a")
+    plate.loc[2, ["f1", "f2", "f3"]] = 0.0
+    plate.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UserError, match=r"1 zero vectors \(wells \['a/A03'\]\)"):
+        read_profiles(str(tmp_path / "*")).units()

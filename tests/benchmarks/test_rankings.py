@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from phenoscale.benchmarks.average_precision import average_precision
 from phenoscale.benchmarks.rankings import PairRule, rank_labels, rank_rows
+from phenoscale.errors import UserError
 from phenoscale.stats.cosines import unit_rows
 
 
@@ -23,6 +24,7 @@ def _twin(units, pairs):
     for group, query, positives, negatives, is_absolute in pairs:
         if positives and negatives:
             similar = abs(cosines[query]) if is_absolute else cosines[query]
+            assume(np.ptp(similar[[*positives, *negatives]]) > 1e-6)  # else refused, below
             ap = average_precision(similar[positives], sorted_negatives=np.sort(similar[negatives]))
             found.append((group, round(ap, 6), len(positives), len(positives) + len(negatives)))
     return sorted(found)
@@ -64,6 +66,7 @@ def test_ranked_rows_equal_loops_over_all_pairs(seed, is_absolute):
             for kind, (same, different) in rules.items()
         }
         pairs.append((columns["name"][query], query, chosen["positives"], chosen["negatives"], is_absolute))
+    expected = _twin(units, pairs)
     ranked = rank_rows(
         units,
         columns["name"],
@@ -78,7 +81,7 @@ def test_ranked_rows_equal_loops_over_all_pairs(seed, is_absolute):
             for kind, (same, different) in rules.items()
         },
     )
-    assert _listed(ranked) == _twin(units, pairs)
+    assert _listed(ranked) == expected
 
 
 @given(st.integers(0, 10_000), st.booleans())
@@ -97,8 +100,9 @@ def test_ranked_labels_equal_loops_over_all_pairs(seed, has_sides):
         for label in sorted(held):
             pairs.append((label, query, [o for o in others if label in labels[o]], negatives, True))
     sides = [side] if has_sides else []
+    expected = _twin(units, pairs)
     ranked = rank_labels(units, labels, positive_different=sides, negative_different=sides, is_absolute=True)
-    assert _listed(ranked) == _twin(units, pairs)
+    assert _listed(ranked) == expected
 
 
 @pytest.mark.parametrize("is_absolute", [False, True])
@@ -107,3 +111,19 @@ def test_opposite_profiles_are_alike_by_absolute_cosine_only(is_absolute):
     labels = [frozenset("x"), frozenset("x"), frozenset("y"), frozenset("z")]
     ranked = rank_labels(units, labels, is_absolute=is_absolute)
     assert ranked.average_precision[0] == (1.0 if is_absolute else pytest.approx(1 / 3))
+
+
+def test_profiles_that_are_all_equally_similar_are_refused_and_some_that_tie_are_not():
+    units = np.array([[1.0, 0.0], [0.6, 0.8], [0.6, 0.8], [0.6, 0.8]])
+    names, is_control = np.array(["a", "a", "", ""]), np.array([False, False, True, True])
+    rules = {
+        "positives": PairRule(same=[names], different=[], is_candidate=~is_control),
+        "negatives": PairRule(same=[], different=[], is_candidate=is_control),
+    }
+    with pytest.raises(
+        UserError, match="all 3 profiles that one profile is compared with are equally similar"
+    ):
+        rank_rows(units, names, is_query=~is_control, **rules)
+    units[3] = [0.0, 1.0]
+    # The positive ties with one negative and stands before it, as published.
+    assert rank_rows(units, names, is_query=~is_control, **rules).average_precision.tolist()[0] == 1.0

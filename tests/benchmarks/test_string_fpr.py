@@ -225,3 +225,11 @@ def test_lists_that_cannot_be_ranked_are_refused_with_the_way_out(tmp_path):
     (tmp_path / "empty.txt").write_text("\n# nothing\n")
     with pytest.raises(UserError, match="no gene"):
         read_genes(tmp_path / "empty.txt")
+
+
+def test_scores_in_thousandths_are_refused_with_the_way_out(tmp_path):
+    (tmp_path / "links.csv").write_text("entity1,entity2,score\ng00,g01,970\n")
+    with pytest.raises(
+        UserError, match=r"has the score '970' in line 2, .* divide scores in thousandths by 1000"
+    ):
+        read_links(tmp_path / "links.csv", genes=np.array(["g00", "g01"]))

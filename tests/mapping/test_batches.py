@@ -9,6 +9,7 @@ from phenoscale.mapping.batches import (
     batch_labels,
     batch_positions,
     chosen_wells,
+    negative_controls,
     refuse_small_batches,
     rows_by_label,
 )
@@ -53,3 +54,18 @@ def test_small_batches_are_named_with_their_counts():
 def test_a_batch_that_was_not_fitted_is_refused():
     with pytest.raises(UserError, match=r"not fitted on the batches \['c'\]"):
         batch_positions(np.array(["a", "c"]), known={"a": 0, "b": 1}, step="tvn")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["True", "FALSE", "false"], ["1", "0", ""], [1, 0, None], [1.0, 0.0, np.nan], [True, False, None]],
+)
+def test_flags_are_read_from_text_and_numbers(given):
+    found = negative_controls(pd.DataFrame({"is_negative_control": given}))
+    assert found.dtype == np.bool_ and found.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("given", [["yes", "no"], [2, 0], ["DMSO", "true"]])
+def test_other_flags_are_refused_by_value(given):
+    with pytest.raises(UserError, match=rf"`is_negative_control` holds .*{given[0]}.* true or false"):
+        negative_controls(pd.DataFrame({"is_negative_control": given}))

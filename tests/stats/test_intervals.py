@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from phenoscale.stats.intervals import (
     bootstrap_mean,
     bootstrap_pair_mean,
+    centered_interval,
     mean_over_pairs,
     resample_counts,
     wilson_interval,
@@ -70,3 +71,12 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap_mean(values, num_resamples=50, seed=3) == bootstrap_mean(
         values, num_resamples=50, seed=3
     )
+
+
+def test_a_centered_interval_is_as_wide_as_the_percentiles_and_lies_around_the_value():
+    draws = np.linspace(0.5, 0.9, 401)
+    found = centered_interval(0.4, resampled_B=draws)
+    assert np.allclose([found.value, found.low, found.high], [0.4, 0.4 - 0.19, 0.4 + 0.19])
+    clipped = centered_interval(0.1, resampled_B=draws, highest=0.2)
+    assert (clipped.low, clipped.high) == (0.0, 0.2)
+    assert np.isnan(centered_interval(0.4, resampled_B=np.array([np.nan])).low)

@@ -13,7 +13,8 @@ kept out of the training part of each fold:
 - arm (of the genes of a map): stratified folds of genes.
 
 quadrant: which half of the used rows and of the used columns, 4 classes. edge: outermost used row or column
-or not. Plates with fewer wells than folds are left out and counted. Intervals resample plates (wells) or
+or not. Plates with fewer wells than folds are left out and counted. A row without a value says in its
+setting, as `reason`, why the question cannot be asked. Intervals resample plates (wells) or
 genes (arm). Shapes: N wells, D dimensions, K classes.
 """
 
@@ -65,6 +66,7 @@ class Question:
         folds: training and test positions.
         folds_name: what the folds keep apart.
         units: [N] what the interval resamples.
+        reason: why nothing can be predicted, where there is no fold.
     """
 
     target: str
@@ -73,6 +75,7 @@ class Question:
     folds: list[Fold]
     folds_name: str
     units: Labels
+    reason: str = ""
 
 
 def well_rows(
@@ -109,6 +112,7 @@ def arm_row(
         folds=_stratified(labels[kept], None, config=config),
         folds_name="genes",
         units=perturbation_map.entities[kept],
+        reason=f"no two arms have {config.num_folds} genes of the map",
     )
     return _answer(question, total=len(labels), config=config, settings={"wells": "map", **(settings or {})})
 
@@ -154,7 +158,28 @@ def _ask(table: EmbeddingTable, target: str, *, wells: str, config: BatchEffectC
         folds=folds,
         folds_name=name,
         units=plates,
+        reason=_reason(table.frame, labels, target=target, wells=wells, config=config),
     )
+
+
+def _reason(
+    frame: pd.DataFrame, labels: Labels, *, target: str, wells: str, config: BatchEffectConfig
+) -> str:
+    """Why these wells may have no fold."""
+    large = f" with {config.num_folds} wells" if target == "plate" else ""
+    classes = np.unique(labels).tolist()
+    if not classes:
+        return f"no {target}{large}"
+    is_control = negative_controls(frame)
+    if wells == "negative_controls" and not is_control.any():
+        return "no well is a negative control" + (f" on the plates{large}" if large else "")
+    if len(classes) < 2:
+        return f"{classes[0]} is the only {target}{large}, so that there is nothing to tell apart"
+    if wells == "negative_controls" and len(np.intersect1d(labels[is_control], labels[~is_control])) < 2:
+        return f"fewer than two classes of {target} have both negative controls and other wells"
+    if target in ("quadrant", "edge") and len(np.unique(batch_labels(frame, "plate"))) < 2:
+        return "one plate, so that no other is learned from"
+    return f"too few wells or perturbations for {config.num_folds} folds"
 
 
 def _test_controls(folds: list[Fold], controls_N: Mask, *, labels: Labels) -> list[Fold]:
@@ -186,6 +211,7 @@ def _answer(question: Question, *, total: int, config: BatchEffectConfig, settin
         num_classes=num_classes,
         folds=question.folds_name,
         inverse_regularization=config.inverse_regularization,
+        **({} if num_classes else {"reason": question.reason or "no fold has two classes to learn from"}),
         **settings,
     )
     return Row(

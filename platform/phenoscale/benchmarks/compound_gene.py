@@ -18,12 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.compound_map import (
+    at_concentrations,
+    compound_names,
+    concentrations_um,
+    sides,
+)
 from phenoscale.benchmarks.compound_truth import CompoundTruth, read_compound_truth
 from phenoscale.benchmarks.relations_config import CompoundGeneConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.cosines import unit_rows
@@ -36,7 +41,6 @@ Names = npt.NDArray[np.str_]
 Positions = npt.NDArray[np.intp]
 
 MAXIMUM = "max"
-_GENETIC = ("crispr", "sirna", "orf")
 _LEAST_NEGATIVES = 20
 _SEEDS_AT_ONCE = 10
 _NORMAL_975 = 1.959963984540054
@@ -168,19 +172,18 @@ def locate_activities(
     Raises:
         UserError: a map that does not tell compounds from genes, a gene or dose twice, or nothing in common.
     """
-    compounds, doses = _compound_names(perturbation_map), _doses(perturbation_map)
-    is_compound, is_gene = _sides(perturbation_map)
+    compounds, doses = compound_names(perturbation_map), concentrations_um(perturbation_map)
+    is_compound, is_gene = sides(perturbation_map)
     is_compound = is_compound & np.isin(compounds, truth.compounds)
     is_gene = is_gene & np.isin(perturbation_map.entities, truth.genes)
-    if config.concentrations:
-        wanted = np.array(config.concentrations)
-        is_compound = is_compound & np.isclose(doses[:, None], wanted[None, :]).any(axis=1)
     if not is_compound.any() or not is_gene.any():
         raise UserError(
             f"the map holds {int(is_compound.sum())} vectors of compounds and {int(is_gene.sum())} genes of "
             f"the truth table (compounds such as {truth.compounds[:3].tolist()}, genes such as "
             f"{truth.genes[:3].tolist()}), but both are needed; use the same names in both"
         )
+    if config.concentrations:
+        is_compound = is_compound & at_concentrations(doses, is_compound, wanted=config.concentrations)
     units, is_zero = unit_rows(perturbation_map.embeddings)
     genes, gene_rows = np.unique(perturbation_map.entities[is_gene], return_index=True)
     if len(genes) < int(is_gene.sum()):
@@ -362,32 +365,3 @@ def _count_rows(
 def _number_of(name: str) -> int:
     """A number that stands for a name in every process."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-
-
-def _sides(perturbation_map: PerturbationMap) -> tuple[Mask, Mask]:
-    """Which rows are compounds, and which are genes."""
-    frame = perturbation_map.frame
-    if "perturbation_type" in frame:
-        kinds = frame["perturbation_type"].fillna("").astype(str)
-        return (kinds == "compound").to_numpy(), kinds.isin(_GENETIC).to_numpy()
-    if "concentration_um" in frame:
-        has_dose = np.isfinite(_doses(perturbation_map))
-        return has_dose, ~has_dose
-    raise UserError(
-        f"the map has {listed_columns(frame.columns)}, which do not tell compounds from genes; add "
-        "perturbation_type (compound, crispr, ...), or concentration_um for the compounds only"
-    )
-
-
-def _doses(perturbation_map: PerturbationMap) -> Array:
-    if "concentration_um" not in perturbation_map.frame:
-        return np.full(len(perturbation_map), np.nan)
-    return perturbation_map.frame["concentration_um"].to_numpy(dtype=np.float64)
-
-
-def _compound_names(perturbation_map: PerturbationMap) -> Names:
-    names: Names = perturbation_map.frame["perturbation"].astype(str).to_numpy(dtype=str)
-    if "compound" not in perturbation_map.frame:
-        return names
-    given = perturbation_map.frame["compound"].fillna("").astype(str).to_numpy(dtype=str)
-    return np.where(given == "", names, given)

@@ -56,7 +56,8 @@ class ConsistencyConfig(Config):
     """Replicate consistency: cosines of replicates against those of different perturbations.
 
     Kolmogorov-Smirnov and un-normalized Cramer-von Mises statistics, pooled and as the mean over
-    perturbations. The second grows with the sample size: every row says n and m.
+    perturbations. The second grows with the sample size: every row says n and m. Intervals of the pooled
+    statistics are centered on the value.
     """
 
     embeddings: str = location("", help=_EMBEDDINGS)
@@ -75,6 +76,16 @@ class ConsistencyConfig(Config):
     num_resamples: int = setting(200, ge=0, help=_RESAMPLES)
     seed: int = setting(0, ge=0, help=_SEED)
     runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _pairs(self) -> ConsistencyConfig:
+        least, most = self.min_pairs_per_perturbation, self.max_pairs_per_perturbation
+        if least > most:
+            raise UserError(
+                f"min_pairs_per_perturbation is {least} and max_pairs_per_perturbation {most}, but no "
+                "perturbation keeps more pairs than the maximum; lower the first or raise the second"
+            )
+        return self
 
 
 class MoaConfig(Config):

@@ -3,9 +3,11 @@
 ViTally Consistent (2025), science.md 8.2: two-sample Kolmogorov-Smirnov and un-normalized Cramer-von Mises
 statistics, pooled over all pairs and as the mean over perturbations. The null is matched in size and, pair by
 pair, in its anchor: the same replicate is compared with a replicate of another perturbation. Sample sizes are
-in each row. The statistics are distances and no tests: a vector is in many pairs. Read as a test of
-independent samples, pooled KS has p < .05 in 10 of 100 null screens after centering by plate, and in all of
-them before, where strangers come from any experiment (tests/benchmarks/test_calibration.py).
+in each row. Pooled intervals resample perturbations and are centered on the value: a resample holds pairs
+twice, so both statistics are larger in it. The statistics are distances and no tests: a vector is in many
+pairs. Read as a test of independent samples, pooled KS has p < .05 in 10 of 100 null screens after centering
+by plate, and in all of them before, where strangers come from any experiment
+(tests/benchmarks/test_calibration.py).
 Shapes: R replicates, P pairs, B resamples.
 """
 
@@ -27,7 +29,7 @@ from phenoscale.schema.maps import STRATA
 from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
-from phenoscale.stats.intervals import bootstrap_mean, percentile_interval, resample_counts
+from phenoscale.stats.intervals import bootstrap_mean, centered_interval, resample_counts
 from phenoscale.stats.two_sample import cvm_statistic, ks_statistic, resampled_statistics
 
 Array = npt.NDArray[np.float64]
@@ -81,17 +83,14 @@ def consistency_rows(
     """KS and CvM, pooled and per perturbation.
 
     Raises:
-        UserError: no perturbation column, or no perturbation with two comparable replicates.
+        UserError: no perturbation column, no well under test, no vector with a direction, no perturbation
+            with two comparable replicates, or no second perturbation for the null.
     """
     replicates = find_replicates(table, replicate=config.replicate, across=config.across)
     generator = np.random.default_rng(config.seed)
     pairs = draw_pairs(replicates, limit=config.max_pairs_per_perturbation, generator=generator)
     if not len(pairs.same):
-        raise UserError(
-            f"no perturbation has two {config.replicate}s to compare (across: {config.across}), but "
-            "replicate "
-            "consistency needs them; choose another replicate, or across: any"
-        )
+        raise _nothing_to_compare(replicates, pairs, config=config)
     shared = {"replicate": config.replicate, "across": config.across, **(settings or {})}
     if replicates.num_zero:
         shared["zero_vectors"] = replicates.num_zero
@@ -184,6 +183,36 @@ def _strangers(replicates: Replicates, anchor_P: Positions, *, generator: np.ran
     return found
 
 
+def _nothing_to_compare(
+    replicates: Replicates, pairs: PairedCosines, *, config: ConsistencyConfig
+) -> UserError:
+    """Why there is no pair."""
+    if not len(replicates.units) and not replicates.num_zero:
+        return UserError(
+            f"none of the {replicates.num_dropped} wells is a perturbation under test, but replicates are "
+            "compared; check the columns perturbation, is_negative_control and is_positive_control"
+        )
+    if not len(replicates.units):
+        return UserError(
+            f"the vectors of all {replicates.num_zero} {config.replicate}s are zero, but a zero vector has "
+            "no cosine; check the encoder or the map that wrote them"
+        )
+    if pairs.num_without_null:
+        names = len(np.unique(replicates.label))
+        return UserError(
+            f"none of the {pairs.num_without_null} pairs of replicates has a {config.replicate} of another "
+            f"perturbation as its null (perturbations under test: {names}, across: {config.across}); give "
+            "wells of at least two perturbations for each cell type and time point"
+        )
+    way_out = "embed more replicates"
+    if config.across != "any":
+        way_out = "choose another replicate, or across: any"
+    return UserError(
+        f"no perturbation has two {config.replicate}s to compare (across: {config.across}), but replicate "
+        f"consistency needs them; {way_out}"
+    )
+
+
 def _pooled_rows(
     pairs: PairedCosines,
     *,
@@ -198,13 +227,13 @@ def _pooled_rows(
     counts = resample_counts(len(members), num_resamples=config.num_resamples, generator=generator)
     weights = counts[:, position].astype(np.float64)
     resampled = resampled_statistics(same, different, weights_Bn=weights, weights_Bm=weights)
-    setting = canonical_setting(n=size, m=size, interval="perturbations", **shared)
+    setting = canonical_setting(n=size, m=size, interval="perturbations, centered", **shared)
     rows = []
-    for metric, value, draws in (
-        ("ks_pooled", ks_statistic(same, different), resampled[0]),
-        ("cvm_pooled", cvm_statistic(same, different), resampled[1]),
+    for metric, value, draws, highest in (
+        ("ks_pooled", ks_statistic(same, different), resampled[0], 1.0),
+        ("cvm_pooled", cvm_statistic(same, different), resampled[1], np.inf),
     ):
-        estimate = percentile_interval(value, resampled_B=draws)
+        estimate = centered_interval(value, resampled_B=draws, highest=highest)
         rows.append(
             Row(
                 benchmark="consistency",

@@ -37,6 +37,9 @@ def run_enrichment(config: EnrichmentConfig, *, observe: Observer = ignore) -> R
     if not config.clusters:
         raise UserError(f"{VERB} needs --clusters, got none; give a GMT file or a table cluster,gene")
     query = [*config.query, *(_read_query(config.query_file) if config.query_file else ())]
+    if not query:
+        given = f"{config.query_file} is empty" if config.query_file else "got none"
+        raise UserError(f"{VERB} needs query genes, but {given}; give --query or --query-file")
     map_genes = sorted(set(under_test(found).entities.tolist()))
     rows = RowTable()
     for path in config.clusters:
@@ -92,7 +95,7 @@ def enrichment_table(
     if not drawn:
         raise UserError(
             f"none of the {len(set(query))} query genes is in the map of {len(universe)} genes, but "
-            "enrichment draws from the map; check the symbols, or give --query or --query-file"
+            "enrichment draws from the map; use the same symbols in both"
         )
     members = [drawn & set(genes) for genes in clusters.values()]
     overlap = np.array([len(common) for common in members])

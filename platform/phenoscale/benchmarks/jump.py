@@ -45,7 +45,9 @@ def run_detection(config: JumpDetectionConfig, *, observe: Observer = ignore) ->
     del observe  # over in seconds
     profiles = read_profiles(require(config, "profiles", verb="benchmark jump-detection"))
     judged = judge(rank_replicates(profiles, columns=config.columns), significance=config)
-    return _rows(judged, config=config, benchmark=DETECTION, settings={"similarity": "cosine"})
+    return _rows(
+        judged, config=config, benchmark=DETECTION, settings={"similarity": "cosine", **profiles.settings}
+    )
 
 
 def run_siblings(config: JumpSiblingsConfig, *, observe: Observer = ignore) -> RowTable:
@@ -62,6 +64,7 @@ def run_siblings(config: JumpSiblingsConfig, *, observe: Observer = ignore) -> R
         "similarity": "cosine" if config.siblings == "guides" else "absolute-cosine",
         "siblings": config.siblings,
         "num_detected": len(kept),
+        **kept.settings,
     }
     return _rows(judge(ranked, significance=config), config=config, benchmark=SIBLINGS, settings=settings)
 
@@ -75,7 +78,11 @@ def run_matching(config: JumpMatchingConfig, *, observe: Observer = ignore) -> R
         kept[name] = detected_consensus(profiles, columns=config.columns, significance=config)
     compounds = with_targets(kept["compounds"], place=config.targets, columns=config.columns)
     ranked = rank_modalities(compounds, kept["genes"], columns=config.columns)
-    settings = {"similarity": "absolute-cosine", "num_detected": sum(map(len, kept.values()))}
+    settings = {
+        "similarity": "absolute-cosine",
+        "num_detected": sum(map(len, kept.values())),
+        **join_profiles(compounds, kept["genes"]).settings,
+    }
     return _rows(judge(ranked, significance=config), config=config, benchmark=MATCHING, settings=settings)
 
 

@@ -75,7 +75,8 @@ class JumpDetectionConfig(JumpConfig):
     Every well that is no negative control ranks the other wells of its perturbation, on any plate, against
     the negative controls of its own plate by cosine. The row `fraction_retrieved` is the share of
     perturbations with q < .05; `mean_average_precision` the mean over perturbations of the mean over wells.
-    Give the plates of one cell type, modality and time point.
+    At equal cosines positives stand before negatives, as published. Give the plates of one cell type,
+    modality and time point.
     """
 
     profiles: str = location("", help=_PROFILES)
@@ -87,7 +88,10 @@ class JumpSiblingsConfig(JumpConfig):
     Perturbations that are detected (geometric mean, ge, same null size and rate) become one median profile
     each. A compound ranks, for each of its targets, the compounds that share it against those that share
     none of its targets, by |cosine|; a guide ranks the guides of its gene against all others by cosine. The
-    row `fraction_retrieved` is the share of targets or genes with q < .05. --ties concerns this step only.
+    row `fraction_retrieved` is the share of targets or genes with q < .05. --ties concerns this step only:
+    it is about p-values; at equal similarity positives stand before negatives, as published. `n` counts the
+    targets (genes) that have two detected perturbations and are tested, `excluded` the others of the detected
+    ones.
     """
 
     profiles: str = location("", help=_PROFILES)
@@ -105,7 +109,9 @@ class JumpMatchingConfig(JumpConfig):
 
     Detected compounds and guides become one median profile each, guides one per guide. Each ranks, for each
     of its targets, profiles of the other modality with that target against profiles of the other modality
-    that share no target, by |cosine|. `fraction_retrieved` is the share of targets with q < .05.
+    that share no target, by |cosine|; at equal similarity positives stand first, as published.
+    `fraction_retrieved` is the share of targets with q < .05; `excluded` counts those that only one modality
+    has.
     """
 
     compounds: str = location("", help=f"compound plates: {_PROFILES}")
@@ -117,7 +123,8 @@ class ActivityConfig(Significance):
     """Phenotypic activity of any table: replicates of a perturbation against negative controls.
 
     Positives agree in all of `positive_same` and differ in all of `positive_different`; negatives are
-    negative controls that agree in all of `negative_same` and differ in all of `negative_different`.
+    negative controls that agree in all of `negative_same` and differ in all of `negative_different`. At equal
+    similarity positives stand before negatives, as published.
     """
 
     profiles: str = location("", help=_PROFILES)
@@ -138,7 +145,8 @@ class PhenotypicConsistencyConfig(Significance):
     """Phenotypic consistency of any table: perturbations with a common label against the others.
 
     Rows of a perturbation become one median profile, unless `perturbation` is empty. A profile ranks, for
-    each of its labels, other profiles with that label against those that share none of its labels.
+    each of its labels, other profiles with that label against those that share none of its labels. At equal
+    similarity positives stand before negatives, as published.
     """
 
     profiles: str = location("", help=_PROFILES)

@@ -48,7 +48,8 @@ def run_activity(config: ActivityConfig, *, observe: Observer = ignore) -> RowTa
     profiles = read_profiles(place)
     judged = judge(rank_activity(profiles, config=config), significance=config)
     said = _said(config, "positive_same", "positive_different", "negative_same", "negative_different")
-    settings = {**said, **control_fit(place, verb="benchmark phenotypic-activity")}
+    fit = control_fit(place, verb="benchmark phenotypic-activity")
+    settings = {**said, **fit, **profiles.settings}
     return RowTable(
         retrieval_rows(
             judged, significance=config, benchmark=ACTIVITY, source=config.group_by, settings=settings
@@ -63,7 +64,8 @@ def run_phenotypic_consistency(
     del observe  # over in seconds
     profiles = read_profiles(require(config, "profiles", verb="benchmark phenotypic-consistency"))
     judged = judge(rank_consistency(profiles, config=config), significance=config)
-    settings = _said(config, "perturbation", "positive_different", "negative_different")
+    said = _said(config, "perturbation", "positive_different", "negative_different")
+    settings = {**said, **profiles.settings}
     return RowTable(
         retrieval_rows(
             judged, significance=config, benchmark=CONSISTENCY, source=config.label, settings=settings
@@ -166,6 +168,7 @@ def replicating_row(profiles: Profiles, *, config: PercentReplicatingConfig) -> 
         setting=canonical_setting(
             **config.model_dump(include={"percentile", "null_size", "different", "num_resamples"}),
             similarity="correlation",
+            **profiles.settings,
             interval="bootstrap over groups" if config.num_resamples else "none",
         ),
         value=estimate.value,
@@ -218,7 +221,7 @@ def _correlation_units(profiles: Profiles) -> Array:
     if is_constant.any():
         raise UserError(
             f"{profiles.source} holds {int(is_constant.sum())} rows with the same value in every feature "
-            f"(rows {np.flatnonzero(is_constant)[:5].tolist()}), but these have no correlation; remove them"
+            f"({profiles.named(is_constant)}), but these have no correlation; remove them"
         )
     return units
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.logs import get_logger, key_values
 from phenoscale.mapping.aggregate import average
 from phenoscale.schema.columns import EMBEDDING, read_parquet, split_embeddings
-from phenoscale.schema.embeddings import read_embeddings, table_of_level
+from phenoscale.schema.embeddings import read_embeddings, refuse_rows_twice, table_of_level
 from phenoscale.schema.readable import listed_columns, readable
 from phenoscale.stats.cosines import unit_rows
 
@@ -28,8 +29,11 @@ Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 Labels = npt.NDArray[np.str_]
 
+logger = get_logger(__name__)
+
 METADATA = "Metadata_"
-_WELL_KEYS = (("Metadata_Plate", "Metadata_Well"), ("experiment", "plate", "well"))
+PLATE = "Metadata_Plate"
+_WELL_KEYS = ((PLATE, "Metadata_Well"), ("experiment", "plate", "well"))
 _EXPERIMENT = "Metadata_Experiment"  # where a table has it, plates are unique only inside one
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _SUFFIXES = (".csv.gz", ".csv", ".tsv.gz", ".tsv", ".parquet")
@@ -44,17 +48,22 @@ class Profiles:
         vectors: [N, D].
         features: [D] names.
         source: where they come from, for messages.
-        num_dropped_features: features that some file lacked.
+        dropped_features: names of those that some file lacked, left out of all.
     """
 
     frame: pd.DataFrame
     vectors: Array
     features: list[str]
     source: str
-    num_dropped_features: int = 0
+    dropped_features: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What a row's setting says of the features: how many were left out, where any was."""
+        return {"dropped_features": len(self.dropped_features)} if self.dropped_features else {}
 
     def column(self, name: str, *, purpose: str) -> Labels:
         """One metadata column as text.
@@ -78,6 +87,14 @@ class Profiles:
         """The same rows with one more metadata column."""
         return replace(self, frame=self.frame.assign(**{name: list(values)}))
 
+    def named(self, rows: Mask) -> str:
+        """The first of some rows for a message: plates and wells where the table has them, else numbers."""
+        first = np.flatnonzero(rows)[:5]
+        for key in _WELL_KEYS:
+            if set(key) <= set(self.frame.columns):
+                return f"wells {self.frame.iloc[first][list(key)].agg('/'.join, axis=1).tolist()}"
+        return f"rows {first.tolist()}"
+
     def units(self) -> Array:
         """Vectors of unit length.
 
@@ -87,8 +104,8 @@ class Profiles:
         units, is_zero = unit_rows(self.vectors)
         if is_zero.any():
             raise UserError(
-                f"{self.source} holds {int(is_zero.sum())} zero vectors (rows "
-                f"{np.flatnonzero(is_zero)[:5].tolist()}), but a zero vector has no cosine; remove these rows"
+                f"{self.source} holds {int(is_zero.sum())} zero vectors ({self.named(is_zero)}), but a zero "
+                "vector has no cosine; remove these rows"
             )
         return units
 
@@ -108,11 +125,11 @@ def read_profiles(place: str) -> Profiles:
         )
     tables = [_read_file(file) for file in files]
     kept = _shared_features([table.features for table in tables], place=place)
-    num_features = len({name for table in tables for name in table.features})
+    dropped = _dropped_features(files, tables, kept=kept)
     vectors = np.concatenate([table.read_features(kept) for table in tables])
     frame = pd.concat([table.metadata for table in tables], ignore_index=True).fillna("")
     _refuse_duplicates(frame, source=place)
-    return Profiles(frame, vectors, kept, source=place, num_dropped_features=num_features - len(kept))
+    return Profiles(frame, vectors, kept, source=place, dropped_features=dropped)
 
 
 def consensus(profiles: Profiles, *, by: str) -> Profiles:
@@ -131,12 +148,14 @@ def join_profiles(first: Profiles, second: Profiles) -> Profiles:
         UserError: they have none in common.
     """
     kept = _shared_features([first.features, second.features], place=f"{first.source}, {second.source}")
+    known = {*first.features, *second.features, *first.dropped_features, *second.dropped_features}
     parts = [part.vectors[:, pd.Index(part.features).get_indexer(pd.Index(kept))] for part in (first, second)]
     return Profiles(
         pd.concat([first.frame, second.frame], ignore_index=True).fillna(""),
         np.concatenate(parts),
         kept,
         source=f"{first.source}, {second.source}",
+        dropped_features=frozenset(known.difference(kept)),
     )
 
 
@@ -244,6 +263,8 @@ def _table(metadata: pd.DataFrame, features: pd.DataFrame, *, file: Path) -> _Ta
 
 
 def _numbers(features: pd.DataFrame, names: list[str], *, source: str) -> Array:
+    if not len(features):
+        raise UserError(f"{source} has a header and no rows, but profiles are needed; write it again")
     kinds = features[names].dtypes
     texts = [name for name in names if not pd.api.types.is_numeric_dtype(kinds[name])]
     if texts:
@@ -286,17 +307,25 @@ def _shared_features(features: Sequence[list[str]], *, place: str) -> list[str]:
     return [name for name in features[0] if name in shared]
 
 
+def _dropped_features(files: list[Path], tables: list[_Table], *, kept: list[str]) -> frozenset[str]:
+    """Features that some file lacks, with a warning for each such file."""
+    known = {name for table in tables for name in table.features}
+    for file, table in zip(files, tables, strict=True):
+        missing = len(known) - len(set(table.features))
+        if missing:
+            plates = "+".join(table.metadata.get(PLATE, pd.Series(dtype=str)).unique()[:3].tolist())
+            line = key_values(event="features left out of all files", file=file.name, plate=plates,
+                              missing=missing, of=len(known))  # fmt: skip
+            logger.warning("%s", line)
+    return frozenset(known.difference(kept))
+
+
 def _refuse_duplicates(frame: pd.DataFrame, *, source: str) -> None:
     for key in _WELL_KEYS:
         if not set(key) <= set(frame.columns):
             continue
         names = [*key, *({_EXPERIMENT} & set(frame.columns))]
-        if frame.duplicated(names).any():
-            rows = frame.loc[frame.duplicated(names), names].agg("/".join, axis=1).tolist()
-            raise UserError(
-                f"{source} holds {len(rows)} wells twice, such as {rows[:5]}, but each well has one profile; "
-                "remove the duplicates, or give each plate once"
-            )
+        refuse_rows_twice(frame, names, source=source, row="well")
 
 
 def _of_embeddings(place: str) -> Profiles:

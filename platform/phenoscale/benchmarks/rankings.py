@@ -1,7 +1,9 @@
 """Who ranks whom: rankings of rows by columns that positives and negatives share, or by lists of labels.
 
 Similarities are cosines of unit vectors, rounded to float32 as the published numbers' were, so that equal
-profiles tie. Memory is one block of similarities. Shapes: N rows, D dimensions, T labels, Q queries.
+profiles tie. At equal similarity positives stand before negatives, as in the published code (copairs), so
+that a query to which all profiles are equally similar would score 1: that is refused. Memory is one block of
+similarities. Shapes: N rows, D dimensions, T labels, Q queries.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from phenoscale.benchmarks.average_precision import (
     Similarities,
     average_precision,
 )
+from phenoscale.errors import UserError
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.str_]
 _BLOCK = 4_000_000
+_ROUNDING = 2.0**-22
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class _Found:
 
     def add(self, positives: Similarities, *, sorted_negatives: Similarities, group: int) -> None:
         if len(positives) and len(sorted_negatives):
+            _refuse_equal(positives, sorted_negatives)
             self.average_precision.append(average_precision(positives, sorted_negatives=sorted_negatives))
             self.num_positives.append(len(positives))
             self.num_total.append(len(positives) + len(sorted_negatives))
@@ -135,6 +140,17 @@ def rank_labels(
                 is_positive = allowed[row] & (has_label_NT[:, label] > 0)
                 found.add(similar[row][is_positive], sorted_negatives=against, group=label)
     return found.ranked(names)
+
+
+def _refuse_equal(positives: Similarities, sorted_negatives: Similarities) -> None:
+    """Refuse a query to which all profiles are equally similar, up to the rounding of float32."""
+    lowest = min(positives.min(), sorted_negatives[0])
+    if max(positives.max(), sorted_negatives[-1]) - lowest <= _ROUNDING:
+        raise UserError(
+            f"all {len(positives) + len(sorted_negatives)} profiles that one profile is compared with are "
+            f"equally similar to it ({lowest:.6g}), as if all point the same way, but a ranking needs "
+            "profiles that differ; check the features, or leave out plates on which they do not vary"
+        )
 
 
 def _blocks(rule: PairRule, *, is_query: Mask) -> Iterator[tuple[Positions, Mask, Positions]]:

@@ -1,7 +1,8 @@
 """A metric against what an encoder took: fit over the logarithm, slope per tenfold and R^2. science.md 8.14.
 
 The axes are crops seen, operations by the rule of the papers, operations counted exactly, and parameters. The
-interval of the slope is that of Student's t over the encoders; that of R^2 comes from resampling them.
+interval of the slope is that of Student's t over the encoders; that of R^2 comes from resampling them and is
+centered on the value, as encoders on no line have a smaller R^2 than most of their resamples.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from phenoscale.schema.rows import Row, canonical_setting
-from phenoscale.stats.intervals import percentile_interval
+from phenoscale.stats.intervals import centered_interval
 
 Array = npt.NDArray[np.float64]
 
@@ -112,11 +113,11 @@ def scaling_rows(points: Iterable[ScalingPoint], *, num_resamples: int = 1000, s
             if fit is None:
                 continue
             resampled = _resampled(x_N, y_N, num_resamples=num_resamples, seed=seed)
-            spread = percentile_interval(fit.r_squared, resampled_B=resampled)
+            spread = centered_interval(fit.r_squared, resampled_B=resampled, highest=1.0)
             shared = {"against": axis, **_place(placed[0].measured)}
             for metric, ends, interval in (
                 ("slope_per_tenfold", (fit.slope, fit.low, fit.high), "student t over encoders"),
-                ("r_squared", (fit.r_squared, spread.low, spread.high), "encoders"),
+                ("r_squared", (fit.r_squared, spread.low, spread.high), "encoders, centered"),
             ):
                 rows.append(
                     Row(

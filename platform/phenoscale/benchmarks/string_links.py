@@ -126,10 +126,14 @@ def _collect(
             scores = pd.to_numeric(part[columns[2]], errors="coerce")
             wrong = np.flatnonzero(~((scores >= 0) & (scores <= full_score)).to_numpy())
             if len(wrong):
+                score = scores.iloc[wrong[0]]
+                way_out = "the file may be cut short: complete or remove this line"
+                if full_score == 1 and 1 < score <= 1000:
+                    way_out = "divide scores in thousandths by 1000, or give STRING's own file"
                 raise UserError(
-                    f"{file} has the score {part[columns[2]].iloc[wrong[0]]!r} in line "
-                    f"{num_rows + int(wrong[0]) + 2}, but a score lies between 0 and {full_score:g}; the "
-                    "file may be cut short: complete or remove this line"
+                    f"{file} has the score '{part[columns[2]].iloc[wrong[0]]}' in line "
+                    f"{num_rows + int(wrong[0]) + 2}, but a score lies between 0 and {full_score:g}; "
+                    f"{way_out}"
                 )
             num_rows += len(part)
             first, second = part[columns[0]].map(position), part[columns[1]].map(position)

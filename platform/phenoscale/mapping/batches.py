@@ -17,6 +17,7 @@ Positions = npt.NDArray[np.intp]
 Labels = npt.NDArray[np.str_]
 
 EVERYTHING = "all wells"
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
 
 
 def batch_labels(
@@ -49,10 +50,25 @@ def batch_labels(
 
 
 def flags(frame: pd.DataFrame, column: str) -> Mask:
-    """A boolean column, False where it is missing."""
+    """A column of true and false (also as text, or as 1 and 0), False where it is missing.
+
+    Raises:
+        UserError: another value.
+    """
     if column not in frame:
         return np.zeros(len(frame), np.bool_)
-    return frame[column].fillna(False).astype(bool).to_numpy()
+    given = frame[column]
+    if given.dtype == np.bool_:
+        return given.to_numpy()
+    texts = given.astype(object).where(given.notna(), "").astype(str).str.strip().str.lower()
+    wrong = np.flatnonzero(~texts.isin(_FLAGS).to_numpy())
+    if len(wrong):
+        found = sorted(set(given.iloc[wrong].astype(str)))[:5]
+        raise UserError(
+            f"`{column}` holds {found} in {len(wrong)} of {len(given)} rows, but says true or false (or 1 or "
+            "0), in any case of the letters; write it so"
+        )
+    return texts.map(_FLAGS).to_numpy(dtype=np.bool_)
 
 
 def negative_controls(frame: pd.DataFrame) -> Mask:

@@ -179,24 +179,41 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
 
 _KEY_OF_LEVEL: dict[str, tuple[str, ...]] = {
     "crop": (),
-    "field": ("screen", "experiment", "plate", "well", "site", "object"),
-    "well": ("screen", "experiment", "plate", "well"),
+    "field": ("experiment", "plate", "well", "site", "object"),
+    "well": ("experiment", "plate", "well"),
     "guide": (),
     "perturbation": (),
 }
 
 
 def _refuse_duplicates(table: EmbeddingTable, *, source: str) -> None:
-    key = [name for name in _KEY_OF_LEVEL[table.level] if name in table.frame]
-    complete = len(key) == len(_KEY_OF_LEVEL[table.level])
-    if not key or not complete:
+    needed = _KEY_OF_LEVEL[table.level]
+    known = set(table.frame.columns)
+    if not needed or not set(needed) <= known:
         return
-    repeated = table.frame.duplicated(key)
+    # A table of a well's fields or crops that does not say its level reads as one of wells.
+    key = [name for name in ("screen", *needed, "site", "object") if name in known]
+    refuse_rows_twice(table.frame, list(dict.fromkeys(key)), source=source, row=table.level)
+
+
+def refuse_rows_twice(frame: pd.DataFrame, key: list[str], *, source: str, row: str) -> None:
+    """Refuse a table that gives a well (or field) several times: copies would agree with themselves.
+
+    Args:
+        frame: one row per well, say.
+        key: columns that tell the rows apart.
+        source: where the table comes from, for the message.
+        row: what one row is.
+
+    Raises:
+        UserError: rows that agree in all of the key.
+    """
+    repeated = frame.duplicated(key)
     if repeated.any():
-        rows = table.frame.loc[repeated, key].head(5).astype(str).agg("/".join, axis=1).tolist()
+        rows = frame.loc[repeated, key].head(5).astype(str).agg("/".join, axis=1).tolist()
         raise UserError(
-            f"{source} holds {int(repeated.sum())} rows twice, such as {rows}, but each {table.level} has "
-            "one vector; remove the duplicates"
+            f"{source} holds {int(repeated.sum())} rows twice, such as {rows}, but each {row} has one "
+            "vector; remove the duplicates, or give each plate once"
         )
 
 

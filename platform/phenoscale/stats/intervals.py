@@ -55,6 +55,25 @@ def percentile_interval(value: float, *, resampled_B: Array) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def centered_interval(value: float, *, resampled_B: Array, highest: float = np.inf) -> Estimate:
+    """A value with the central 95 % of its resamples, moved so that their median lies on the value.
+
+    For statistics that cannot fall below 0 and whose resamples are larger than they are: distances between
+    distributions, R^2. The percentiles of such resamples can both lie above the value. The ends are
+    value - (median - 2.5 % percentile) and value + (97.5 % percentile - median), clipped at 0 and `highest`,
+    so that the interval holds the value; resamples that could not be computed are left out.
+    """
+    usable = resampled_B[np.isfinite(resampled_B)]
+    if not len(usable):
+        return Estimate(value, np.nan, np.nan)
+    low, middle, high = np.quantile(usable, [0.025, 0.5, 0.975])
+    return Estimate(
+        value,
+        min(max(float(value - (middle - low)), 0.0), value),
+        max(min(float(value + (high - middle)), highest), value),
+    )
+
+
 def mean_over_pairs(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Counts) -> Array:
     """Means of a value of pairs in bootstrap resamples of their members, [B].
 
