@@ -279,7 +279,7 @@ def _difference_row(
             lower=tails[0],
             upper=tails[1],
             chance=0.0,
-            interval="pairs",
+            **({"interval": "pairs"} if shared.bootstrap.num_resamples else {}),
             **settings,
         ),
         value=found.difference.value,
