@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.annotations import AnnotationSource, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, read_sources
 from phenoscale.benchmarks.recall import Tails, score_pairs, tail_ranks, under_test, with_directions
 from phenoscale.benchmarks.recall_null_config import RecallNullConfig
 from phenoscale.config import require
@@ -174,7 +174,7 @@ def run_recall_null(config: RecallNullConfig, *, observe: Observer = ignore) -> 
         )
     rows = recall_p_values(
         perturbation_map,
-        sources=[read_annotations(path) for path in config.annotations],
+        sources=read_sources(config.annotations),
         tails=(config.lower, config.upper),
         arms=arm_lookup(read_genes(config.genes, columns=("arm",))) if config.genes else None,
         permutations=Permutations(config.num_permutations, config.seed),

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_sources
 from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import (
     BatchEffectConfig,
@@ -315,7 +315,7 @@ def _named(rows: Iterable[Row], *, encoder: str, map_digest: str = "") -> list[R
 
 def _sources(paths: Iterable[str], *, recall: RecallConfig) -> tuple[AnnotationSource, ...]:
     """The annotation sources, and where wanted the pairs that at least 1, 2, ... of them have."""
-    sources = [read_annotations(path) for path in paths]
+    sources = read_sources(paths)
     grouped = by_number_of_sources(sources) if sources and recall.by_number_of_sources else []
     return (*sources, *grouped)
 
