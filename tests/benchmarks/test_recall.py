@@ -195,6 +195,16 @@ def test_zero_vectors_leave_the_map_before_anything_is_scored():
     ]
 
 
+def test_planted_truth_keeps_its_zero_vectors_as_published():
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    vectors[[3, 7]] = 0
+    source = make_source("s", [("G00003", "G00007"), ("G00000", "G00001")])
+    rows = recall_rows(_map(vectors), sources=[source], tails=[_TAILS], bootstrap=_FAST, zero_vectors="kept")
+    assert rows[0].value == _published_recall(vectors, [(3, 7), (0, 1)], lower=0.05, upper=0.95)
+    assert (rows[0].n, rows[0].excluded, rows[0].settings["zero_vectors"]) == (2, 0, "kept")
+    assert (rows[1].metric, rows[1].value, rows[1].excluded) == ("num_zero_vectors", 2, 0)
+
+
 def test_a_map_of_zero_vectors_is_refused():
     source = make_source("s", [("G00003", "G00007")])
     with pytest.raises(UserError, match="all 30 vectors of the map are zero"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from phenoscale.stats.pair_ranks import num_pairs, unit_vectors
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 Tails = tuple[float, float]
+
+ZeroVectors = Literal["left_out", "kept"]
 
 MIN_PERTURBATIONS = 20
 _GENETIC = ("crispr", "sirna", "orf")
@@ -156,32 +158,36 @@ def recall_rows(
     arms: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     bootstrap: Bootstrap,
+    zero_vectors: ZeroVectors = "left_out",
 ) -> list[Row]:
     """Recall of every source at every pair of tails, in every stratum, with intervals from resampling genes.
 
     Args:
-        perturbation_map: the map; controls, compounds beside genes, and zero vectors are left out. Pairs
-            of zero vectors are excluded ones, and a row `num_zero_vectors` has their number.
+        perturbation_map: the map; controls, and compounds beside genes, are left out.
         sources: annotation sources; one without a pair in the map is a row without a value.
         tails: pairs (lower, upper).
         arms: arm of each gene, to split the pairs into those within an arm and those across.
         settings: further entries of each row's setting.
         bootstrap: resamples and seed.
+        zero_vectors: left out, with their pairs as excluded ones, or kept as published, which is for planted
+            truth, where zero says that a gene has no phenotype. A row `num_zero_vectors` has their number.
     """
     rows: list[Row] = []
     for stratum, everything in under_test(perturbation_map).by_stratum():
-        part = with_directions(everything)
+        num_zero = int(unit_vectors(everything.embeddings).is_zero.sum())
+        part = everything if zero_vectors == "kept" else with_directions(everything)
         scores = score_pairs(part.entities, part.embeddings, sources=sources, tails=tails)
-        shared = {**(settings or {}), **stratum}
+        kept = {"zero_vectors": "kept"} if zero_vectors == "kept" else {}
+        shared = {**(settings or {}), **kept, **stratum}
         generator = np.random.default_rng(bootstrap.seed)
         counts = resample_counts(len(part), num_resamples=bootstrap.num_resamples, generator=generator)
         for source in scores.sources:
             for pair in tails:
                 rows += _source_rows(source, scores, pair=pair, arms=arms, settings=shared, counts_BN=counts)
-        if num_zero := len(everything) - len(part):
-            setting = canonical_setting(**shared)
+        if num_zero:
+            setting, excluded = canonical_setting(**shared), len(everything) - len(part)
             number = len(everything)
-            rows.append(Row("recall", "", "num_zero_vectors", setting, num_zero, n=number, excluded=num_zero))
+            rows.append(Row("recall", "", "num_zero_vectors", setting, num_zero, n=number, excluded=excluded))
     # The plain recall of each source comes first: whoever reads one number reads that one.
     rows = [replace(row, seed=bootstrap.seed) for row in rows]
     return sorted(rows, key=lambda row: row.metric != "recall")
