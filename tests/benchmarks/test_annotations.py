@@ -2,9 +2,16 @@
 
 import gzip
 
+import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.annotations import by_number_of_sources, make_source, read_annotations
+from phenoscale.benchmarks.annotations import (
+    by_number_of_sources,
+    make_source,
+    read_annotations,
+    read_sources,
+    source_name,
+)
 from phenoscale.errors import UserError
 
 # science.md 8.1: unique undirected pairs, entities, rows of the file.
@@ -67,6 +74,18 @@ def test_the_shipped_sources_have_the_published_counts(real_data, name):
     file = next(path for path in folder.iterdir() if path.name.split(".")[0] == name)
     source = read_annotations(file)
     assert (len(source), len(source.entities), source.num_rows) == _PUBLISHED[name]
+
+
+def test_sources_of_the_same_name_are_refused_by_name_and_both_paths(tmp_path):
+    paths = [tmp_path / place for place in ("a/CORUM.csv", "b/CORUM.csv.gz", "b/mine.csv")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        pd.DataFrame({"entity1": ["A"], "entity2": ["B"]}).to_csv(path, index=False)
+    assert [source.name for source in read_sources(paths[1:])] == ["CORUM", "mine"]
+    for first, second in ((paths[0], paths[1]), (paths[2], paths[2])):
+        with pytest.raises(UserError) as caught:
+            read_sources([str(first), str(second)])
+        assert f"{first} and {second} are both named {source_name(first)}" in str(caught.value)
 
 
 def test_pairs_are_grouped_by_how_many_sources_have_them():

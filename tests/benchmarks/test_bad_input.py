@@ -264,12 +264,35 @@ def test_a_compressed_annotation_file_that_is_cut_is_refused(refused, place, ver
     assert "cut.csv.gz" in line
 
 
-def test_zero_vectors_count_as_cosine_zero_and_are_in_the_rows(rows, place):
+@pytest.mark.parametrize(("verb", "metric"), [("recall", "recall"), ("recall-null", "recall_p_value")])
+def test_pairs_of_zero_vectors_are_excluded(rows, refused, place, verb, metric):
     vectors = _vectors()
-    vectors[[0, 5]] = 0
-    found = rows(*_words(_MAP_VERBS, "recall", place), "--map", _map(place / "map.parquet", vectors))
-    assert found["", "num_zero_vectors"]["value"] == 2
-    assert found["pairs", "recall"]["n"] == 3
+    vectors[5] = 0
+    words = (*_words(_MAP_VERBS, verb, place), "--map")
+    found = rows(*words, _map(place / "map.parquet", vectors))["pairs", metric]
+    assert (found["n"], found["excluded"]) == (2, 1)
+    assert "all 40 vectors of the map are zero" in refused(*words, _map(place / "z.parquet", 0 * vectors))
+
+
+def test_zero_vectors_are_excluded_from_arms(rows, refused, place):
+    vectors = _vectors()
+    vectors[5] = 0
+    words = (*_words(_MAP_VERBS, "proximity", place), "--map")
+    found = rows(*words, _map(place / "map.parquet", vectors))
+    assert found["arms", "probability_above"]["excluded"] == 1
+    assert "all 40 vectors of the map are zero" in refused(*words, _map(place / "z.parquet", 0 * vectors))
+
+
+def test_recall_does_not_depend_on_the_scale_of_the_vectors(rows, place):
+    words = (*_words(_MAP_VERBS, "recall", place), "--map")
+    names = [f"G{index:02d}" for index in range(40)]
+    expected = rows(*words, _map(place / "map.parquet"))["pairs", "recall"]["value"]
+    for scale in (1e200, 1e-170):
+        lists = pa.array((_vectors().astype(np.float32) * np.float64(scale)).tolist(), pa.list_(pa.float64()))
+        pq.write_table(pa.table({"perturbation": names, "embedding": lists}), place / "scaled.parquet")
+        found = rows(*words, str(place / "scaled.parquet"))
+        assert found["pairs", "recall"]["value"] == expected
+        assert ("", "num_zero_vectors") not in found
 
 
 def test_tails_that_cross_are_refused(refused, place):

@@ -35,5 +35,6 @@ def test_a_person_reads_needs_and_cost_and_a_program_reads_the_same(capsys):
 
 
 def test_an_unknown_benchmark_is_refused_with_those_that_there_are():
+    assert list(run_list(ListConfig(names=("recall_null",)))) == ["recall-null"]
     with pytest.raises(UserError, match=r"no benchmark recal; there are recall, "):
         run_list(ListConfig(names=("recal",)))

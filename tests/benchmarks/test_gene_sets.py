@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from phenoscale.benchmarks.gene_sets import read_gene_sets, sets_in_map
+from phenoscale.benchmarks.gene_sets import read_gene_sets, read_set_sources, sets_in_map
 from phenoscale.errors import UserError
 
 _EXPECTED = {"complex one": ("A", "B", "C"), "two": ("B", "D")}
@@ -61,3 +61,13 @@ def test_cut_off_or_other_files_are_refused(tmp_path, name, content, message):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_gene_sets(tmp_path / "none.gmt")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    files = [tmp_path / place for place in ("a/sets.tsv", "b/sets.tsv", "b/more.tsv")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("one\tA B\n")
+    assert [found.name for found in read_set_sources(files[1:])] == ["sets", "more"]
+    with pytest.raises(UserError, match=f"{files[0]} and {files[1]} are both named sets"):
+        read_set_sources(files[:2])

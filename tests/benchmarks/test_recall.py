@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from phenoscale.benchmarks.annotations import make_source
+from phenoscale.benchmarks.config import RecallConfig
 from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
+from phenoscale.benchmarks.proximity_config import ProximityConfig
 from phenoscale.benchmarks.recall import (
     Bootstrap,
     paired_recall_difference,
@@ -16,6 +18,7 @@ from phenoscale.benchmarks.recall import (
     tail_ranks,
     under_test,
 )
+from phenoscale.benchmarks.suite_config import SuiteConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map
 
@@ -171,14 +174,68 @@ def test_too_few_or_repeated_perturbations_are_refused():
         score_pairs(names, np.ones((25, 2)), sources=[source], tails=[_TAILS])
 
 
-def test_zero_vectors_count_as_cosine_zero_and_are_flagged():
+def test_zero_vectors_leave_the_map_before_anything_is_scored():
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    vectors[[3, 7]] = 0
+    source = make_source("s", _names(30)[np.array([(3, 7), (3, 5), (0, 1), (2, 9), (4, 5)])])
+    arms = dict.fromkeys(_names(30)[:5].tolist(), "1p")
+    tails = [_TAILS, (0.3, 0.7)]
+    rows = recall_rows(_map(vectors), sources=[source], tails=tails, arms=arms, bootstrap=_FAST)
+    flag = next(row for row in rows if row.metric == "num_zero_vectors")
+    assert (flag.value, flag.excluded, flag.n) == (2, 2, 30)
+    others = np.delete(np.arange(30), [3, 7])
+    without = _map(vectors).select(others)
+    found = recall_rows(without, sources=[source], tails=tails, arms=arms, bootstrap=_FAST)
+    assert [row for row in rows if row != flag] == found
+    recalled = [row for row in rows if row.metric == "recall"]
+    assert [(row.n, row.excluded) for row in recalled] == [(3, 2), (3, 2)]
+    left = [(0, 1), (2, 7), (3, 4)]  # their places in a map without the two
+    assert [row.value for row in recalled] == [
+        _published_recall(vectors[others], left, lower=lower, upper=upper) for lower, upper in tails
+    ]
+
+
+def test_planted_truth_keeps_its_zero_vectors_as_published():
     vectors = np.random.default_rng(0).standard_normal((30, 4))
     vectors[[3, 7]] = 0
     source = make_source("s", [("G00003", "G00007"), ("G00000", "G00001")])
-    rows = recall_rows(_map(vectors), sources=[source], tails=[_TAILS], bootstrap=_FAST)
-    flag = next(row for row in rows if row.metric == "num_zero_vectors")
-    assert (flag.value, flag.excluded, flag.n) == (2, 2, 30)
+    rows = recall_rows(_map(vectors), sources=[source], tails=[_TAILS], bootstrap=_FAST, zero_vectors="kept")
     assert rows[0].value == _published_recall(vectors, [(3, 7), (0, 1)], lower=0.05, upper=0.95)
+    assert (rows[0].n, rows[0].excluded, rows[0].settings["zero_vectors"]) == (2, 0, "kept")
+    assert (rows[1].metric, rows[1].value, rows[1].excluded) == ("num_zero_vectors", 2, 0)
+
+
+def test_a_map_of_zero_vectors_is_refused():
+    source = make_source("s", [("G00003", "G00007")])
+    with pytest.raises(UserError, match="all 30 vectors of the map are zero"):
+        recall_rows(_map(np.zeros((30, 4))), sources=[source], tails=[_TAILS], bootstrap=_FAST)
+
+
+@pytest.mark.parametrize("curve", [(-0.1,), (0.0,), (0.5,), (0.1, 0.7), (1.5,)])
+@pytest.mark.parametrize("config", [RecallConfig, SuiteConfig])
+def test_tails_of_the_curve_that_leave_no_middle_are_refused(config, curve):
+    with pytest.raises(UserError, match=rf"curve holds \[{curve[-1]}\].*between 0 and 0.5"):
+        config(curve=curve)
+
+
+@pytest.mark.parametrize("config", [RecallConfig, ProximityConfig])
+def test_too_few_resamples_for_an_interval_are_refused(config):
+    with pytest.raises(UserError, match="num_resamples is 99, but a 95 % interval needs at least 100"):
+        config(num_resamples=99)
+    assert [config(num_resamples=number).num_resamples for number in (0, 100)] == [0, 100]
+
+
+def test_without_resamples_or_with_one_pair_there_is_no_interval():
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    one = make_source("one", [("G00000", "G00001")])
+    two = make_source("two", [("G00000", "G00001"), ("G00002", "G00003")])
+    for number in (0, 50):
+        found = recall_rows(_map(vectors), sources=[one, two], tails=[_TAILS], bootstrap=Bootstrap(number, 0))
+        assert [row.low is None for row in found] == [True, number == 0]
+        assert all(("interval" in row.settings) == (number > 0) for row in found)
+    assert found[0].value in (0, 1)
+    alone = paired_recall_difference(_map(vectors), _map(vectors[::-1]), source=one)
+    assert np.isnan([alone.difference.low, alone.difference.high]).all()
 
 
 def test_controls_and_compounds_stay_out_of_a_null_of_genes():

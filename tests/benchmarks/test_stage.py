@@ -30,7 +30,7 @@ from phenoscale.schema.maps import write_bare_map
 from phenoscale.schema.rows import read_rows
 
 _FAST = {
-    "recall": RecallConfig(num_resamples=30),
+    "recall": RecallConfig(num_resamples=100),
     "consistency": ConsistencyConfig(num_resamples=10),
     "batch_effect": BatchEffectConfig(num_resamples=10, targets=("plate", "edge")),
 }

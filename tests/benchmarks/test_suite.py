@@ -40,9 +40,13 @@ def places(tmp_path_factory):
     return folder
 
 
+def _in(places, names):
+    return tuple(str(places / name) for name in names) if isinstance(names, tuple) else str(places / names)
+
+
 def _config(places, **more):
-    annotations = tuple(str(places / f"{name}.csv") for name in ("one", "two"))
-    return SuiteConfig(map=str(places / "map.parquet"), annotations=annotations, **more)
+    given = {"map": "map.parquet", "annotations": ("one.csv", "two.csv")}
+    return SuiteConfig(**{**{name: _in(places, value) for name, value in given.items()}, **more})
 
 
 def test_the_suite_gives_the_numbers_of_the_single_verb_and_the_pairs_by_number_of_sources(places):
@@ -109,3 +113,54 @@ def test_nothing_to_run_is_an_error_and_not_an_empty_table(places):
         run_suite(_config(places, only=("recal",)))
     with pytest.raises(UserError, match="no benchmark could run: moa: needs --embeddings"):
         run_suite(_config(places, only=("moa",)))
+
+
+def test_a_refusal_that_leaves_nothing_is_not_hidden_among_inputs_that_were_not_given(places, tmp_path):
+    few = parse_map(pd.DataFrame({"perturbation": _GENES[:8]}), np.eye(8, dtype=np.float32), source="made")
+    write_bare_map(tmp_path / "few.parquet", few)
+    with pytest.raises(UserError) as caught:
+        run_suite(SuiteConfig(map=str(tmp_path / "few.parquet"), annotations=(str(places / "one.csv"),)))
+    assert str(caught.value).startswith("no benchmark could run: recall, recall_null: the map has 8 perturb")
+    assert "needs --" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"map": "none"},
+        {"map": "one.csv"},
+        {"embeddings": "none"},
+        {"annotations": ("one.csv", "none")},
+        {"annotations": ("one.csv", "genes.csv")},
+        {"annotations": ("one.csv", "one.csv")},
+        {"genes": "none"},
+        {"genes": "none", "only": ("recall",)},
+        {"clusters": ("modules.csv", "none")},
+        {"truth": "one.csv"},
+        {"links": "none"},
+        {"links": "genes.csv"},
+        {"links": "links.txt"},
+        {"links": "links.txt", "proteins": "none"},
+        {"profiles": "none*.csv"},
+    ],
+)
+def test_an_input_that_is_given_but_cannot_be_read_ends_the_suite_with_its_own_message(places, given):
+    (places / "links.txt").write_text("protein1 protein2 combined_score\n9606.A 9606.B 900\n")
+    paths = {name: _in(places, value) for name, value in given.items() if name != "only"}
+    with pytest.raises(UserError) as caught:
+        run_suite(_config(places, **{**given, **paths}))
+    message = str(caught.value)
+    assert "\n" not in message and "no benchmark" not in message
+    last = list(paths.values())[-1]
+    assert (last[-1] if isinstance(last, tuple) else last) in message
+
+
+def test_an_input_that_no_chosen_benchmark_reads_is_not_read(places):
+    rows = run_suite(_config(places, clusters=("none",), embeddings="none", only=("recall",)))
+    assert {row.benchmark for row in rows} == {"recall"}
+
+
+def test_benchmarks_are_chosen_by_their_printed_names_too(places):
+    printed = run_suite(_config(places, only=("recall_null",)))
+    assert list(printed) == list(run_suite(_config(places, only=("recall-null",))))
+    assert {row.metric for row in printed} == {"recall_p_value", "recall_permuted"}

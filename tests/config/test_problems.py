@@ -91,3 +91,15 @@ def test_the_nearest_name_is_the_one_spelled_alike():
     assert nearest("dept", ["width", "depth"]) == "depth"
     assert nearest("qqq", ["width", "depth"]) == ""
     assert suggest("x", []) == "nothing is valid here"
+
+
+class _Choices(Config):
+    choices: tuple[Literal["a", "b"], ...] = setting(("a",), min_length=1, help="choices")
+
+
+def test_a_list_is_not_called_too_short_for_the_entries_that_are_wrong():
+    with pytest.raises(UserError) as caught:
+        parse_config(_Choices, {"choices": ["c"]}, source="flags")
+    assert str(caught.value) == "_Choices: choices.0 = 'c' (flags): input should be 'a' or 'b'"
+    with pytest.raises(UserError, match="tuple should have at least 1 item"):
+        parse_config(_Choices, {"choices": []}, source="flags")

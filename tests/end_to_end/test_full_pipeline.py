@@ -97,7 +97,7 @@ BEFORE_EMBEDDING = {"simulate", "ingest", "curate", "pretrain", "probe"} | {
 }
 CHANGED_SETTINGS = {
     "report__title": ("x", {"report"}),
-    "benchmark__recall__num_resamples": ("51", AFTER_MAPS),
+    "benchmark__recall__num_resamples": ("101", AFTER_MAPS),
     "map__strata": ("cell_type", MAPS | AFTER_MAPS),
     "embed__outputs": ("well", STEPS - BEFORE_EMBEDDING),
     "pretrain__num_steps": ("13", STEPS - {"simulate", "ingest", "curate"}),

@@ -129,3 +129,26 @@ def test_zero_vectors_have_the_cosine_zero_and_are_named():
     units, is_zero = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
     assert np.allclose(units, [[0.6, 0.8], [0, 0]])
     assert is_zero.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "power"), [(np.float64, 700), (np.float64, -700), (np.float64, -1030), (np.float32, -130)]
+)
+def test_directions_are_the_same_at_any_scale(dtype, power):
+    vectors = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    vectors[3] = 0
+    expected, is_zero = unit_rows(vectors)
+    scaled = np.ldexp(vectors.astype(dtype), power)
+    scaled[10:20] = vectors[10:20]  # ordinary rows beside extreme ones
+    found, found_zero = unit_rows(scaled)
+    # A power of two costs no digit, until the values lose some to the smallest number of their type.
+    assert np.array_equal(found[10:20], expected[10:20])
+    assert np.allclose(found, expected, rtol=0, atol=1e-5 if power in (-1030, -130) else 0)
+    assert np.array_equal(found_zero, is_zero)
+
+
+def test_vectors_of_ordinary_scale_are_not_copied():
+    vectors = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    vectors[3] = 0
+    assert unit_vectors(vectors).vectors_ND is vectors
+    assert unit_vectors(vectors.astype(np.float16)).norms_N[3] == 0

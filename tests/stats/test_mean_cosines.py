@@ -43,6 +43,16 @@ def test_groups_that_do_not_fit_into_one_block_are_the_same():
         assert np.isclose(found.mean[group], (gram_sum - size) / (size * (size - 1)), atol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "power"), [(np.float64, 700), (np.float64, -1000), (np.float32, -100)])
+def test_the_mean_is_the_same_at_any_scale(dtype, power):
+    vectors = np.random.default_rng(0).standard_normal((40, 5)).astype(dtype)
+    codes = np.repeat([0, 1], 20)
+    expected = group_mean_cosines(directions(vectors), codes, num_groups=2).mean
+    found = group_mean_cosines(directions(np.ldexp(vectors, power)), codes, num_groups=2)
+    assert np.allclose(found.mean, expected, rtol=0, atol=1e-6)
+    assert found.count.tolist() == [20, 20]
+
+
 def test_zero_vectors_and_wells_of_no_group_do_not_count():
     vectors = np.array([[1.0, 0], [0, 0], [1, 1], [5, -5], [2, 0]])
     found = group_mean_cosines(directions(vectors), np.array([0, 0, 0, -1, 1]), num_groups=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,30 @@ def read_annotations(path: str | Path) -> AnnotationSource:
     """
     file = Path(path)
     return make_source(source_name(file), read_pairs(file, columns=_COLUMNS))
+
+
+def read_sources(paths: Iterable[str | Path]) -> list[AnnotationSource]:
+    """Read several annotation sources.
+
+    Raises:
+        UserError: two files with the same stem, or what `read_annotations` refuses.
+    """
+    files = [Path(path) for path in paths]
+    refuse_equal_names(files)
+    return [read_annotations(file) for file in files]
+
+
+def refuse_equal_names(files: Sequence[Path]) -> None:
+    """Refuse files with the same stem, which is all that tells their rows apart."""
+    places: dict[str, Path] = {}
+    for file in files:
+        name = source_name(file)
+        if name in places:
+            raise UserError(
+                f"{places[name]} and {file} are both named {name}, but rows are told apart by the name; "
+                "leave one out, or rename a file"
+            )
+        places[name] = file
 
 
 def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.str_]:

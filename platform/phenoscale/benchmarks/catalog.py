@@ -232,13 +232,14 @@ def run_list(config: ListConfig, *, observe: Observer = ignore) -> BenchmarkList
         UserError: a name that is no benchmark.
     """
     del observe  # over at once
-    unknown = [name for name in config.names if name not in CATALOG]
+    names = [name.replace("_", "-") for name in config.names]
+    unknown = [name for name in names if name not in CATALOG]
     if unknown:
         raise UserError(
             f"there is no benchmark {', '.join(unknown)}; there are {', '.join(CATALOG)}; "
             "see `phenoscale benchmark list`"
         )
-    return BenchmarkList({name: CATALOG[name] for name in config.names or CATALOG})
+    return BenchmarkList({name: CATALOG[name] for name in names or CATALOG})
 
 
 def _entry(name: str, found: Benchmark) -> str:

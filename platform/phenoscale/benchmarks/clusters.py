@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from phenoscale.benchmarks.clusters_config import ClustersConfig
-from phenoscale.benchmarks.gene_sets import GeneSets, read_gene_sets, sets_in_map
+from phenoscale.benchmarks.gene_sets import GeneSets, read_set_sources, sets_in_map
 from phenoscale.benchmarks.recall import under_test
 from phenoscale.config import require
 from phenoscale.errors import UserError
@@ -58,7 +58,7 @@ def run_clusters(config: ClustersConfig, *, observe: Observer = ignore) -> RowTa
     found = read_map(place)
     if not config.clusters:
         raise UserError(f"{VERB} needs --clusters, got none; give a GMT file or a table cluster,gene")
-    sets = [read_gene_sets(path) for path in config.clusters]
+    sets = read_set_sources(config.clusters)
     rows = cluster_rows(found, sets=sets, config=config)
     return RowTable(replace(row, encoder=found.encoder, map=found.digest) for row in rows)
 

@@ -12,6 +12,8 @@ from phenoscale.errors import UserError
 Target = Literal["plate", "experiment", "quadrant", "edge"]
 Wells = Literal["negative_controls", "all"]
 
+MIN_RESAMPLES = 100
+ENOUGH_RESAMPLES = f"bootstrap resamples behind each interval, at least {MIN_RESAMPLES}; 0: no intervals"
 _RESAMPLES = "bootstrap resamples behind each interval; 0: no intervals"
 _SEED = "seed of everything that is drawn"
 _EMBEDDINGS = "wells: output of `embed` or `map`, or any embedding table"
@@ -27,28 +29,49 @@ def refuse_crossed_tails(lower: float, upper: float) -> None:
         )
 
 
+def refuse_unusable_curve(curve: tuple[float, ...]) -> None:
+    """Refuse tails p for which (p, 1 - p) leaves no middle."""
+    wrong = [tail for tail in curve if not 0 < tail < 0.5]
+    if wrong:
+        raise UserError(
+            f"curve holds {wrong}, but each p is scored at (p, 1 - p), so it lies between 0 and 0.5; try 0.1"
+        )
+
+
+def refuse_few_resamples(num_resamples: int) -> None:
+    """Refuse resamples that are too few for the ends of a 95 % interval."""
+    if 0 < num_resamples < MIN_RESAMPLES:
+        raise UserError(
+            f"num_resamples is {num_resamples}, but a 95 % interval needs at least {MIN_RESAMPLES}; give "
+            "more, or 0 for no intervals"
+        )
+
+
 class RecallConfig(Config):
     """Known-relationship recall: how often annotated pairs lie in the tails of all pairwise cosines of a map.
 
     A pair counts when at most `lower` of all pairs are as similar or less, or at least `upper` are less
     similar. By chance that is lower + 1 - upper. Self pairs and duplicates are dropped; pairs outside the map
-    are counted as excluded. Compounds and controls stay out where the map has genes.
+    are counted as excluded, and so are those of zero vectors. Compounds and controls stay out where the map
+    has genes.
     """
 
     map: str = location("", help="map folder, or a Parquet with `perturbation` and `embedding`")
     annotations: tuple[str, ...] = location((), help="CSV with entity1,entity2; may be repeated")
     lower: float = setting(0.05, ge=0, le=1, help="share of all pairs in the lower tail")
     upper: float = setting(0.95, ge=0, le=1, help="share of all pairs below the upper tail")
-    curve: tuple[float, ...] = setting((), help="further tails p, each scored at (p, 1 - p)")
+    curve: tuple[float, ...] = setting((), help="further tails p < 0.5, each scored at (p, 1 - p)")
     by_number_of_sources: bool = setting(False, help="also the pairs that at least 1, 2, ... sources have")
     genes: str = location("", help=f"{_GENES}, for recall within and across chromosome arms")
-    num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
+    num_resamples: int = setting(1000, ge=0, help=ENOUGH_RESAMPLES)
     seed: int = setting(0, ge=0, help=_SEED)
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _tails(self) -> RecallConfig:
+    def _usable(self) -> RecallConfig:
         refuse_crossed_tails(self.lower, self.upper)
+        refuse_unusable_curve(self.curve)
+        refuse_few_resamples(self.num_resamples)
         return self
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import hypergeom
 
 from phenoscale.benchmarks.clusters_config import EnrichmentConfig
-from phenoscale.benchmarks.gene_sets import GeneSets, read_gene_sets, sets_in_map
+from phenoscale.benchmarks.gene_sets import GeneSets, read_set_sources, sets_in_map
 from phenoscale.benchmarks.recall import under_test
 from phenoscale.config import require
 from phenoscale.errors import UserError
@@ -42,8 +42,8 @@ def run_enrichment(config: EnrichmentConfig, *, observe: Observer = ignore) -> R
         raise UserError(f"{VERB} needs query genes, but {given}; give --query or --query-file")
     map_genes = sorted(set(under_test(found).entities.tolist()))
     rows = RowTable()
-    for path in config.clusters:
-        rows += enrichment_rows(query, map_genes, sets=read_gene_sets(path), config=config)
+    for sets in read_set_sources(config.clusters):
+        rows += enrichment_rows(query, map_genes, sets=sets, config=config)
     return RowTable(replace(row, encoder=found.encoder, map=found.digest) for row in rows)
 
 

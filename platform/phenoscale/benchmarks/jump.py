@@ -43,7 +43,13 @@ DETECTION, SIBLINGS, MATCHING = "jump_detection", "jump_siblings", "jump_gene_co
 def run_detection(config: JumpDetectionConfig, *, observe: Observer = ignore) -> RowTable:
     """Perturbation detection on the plates of one condition."""
     del observe  # over in seconds
-    profiles = read_profiles(require(config, "profiles", verb="benchmark jump-detection"))
+    return detection_rows(
+        read_profiles(require(config, "profiles", verb="benchmark jump-detection")), config=config
+    )
+
+
+def detection_rows(profiles: Profiles, *, config: JumpDetectionConfig) -> RowTable:
+    """Perturbation detection in profiles that are read already."""
     judged = judge(rank_replicates(profiles, columns=config.columns), significance=config)
     return _rows(
         judged, config=config, benchmark=DETECTION, settings={"similarity": "cosine", **profiles.settings}
@@ -53,7 +59,13 @@ def run_detection(config: JumpDetectionConfig, *, observe: Observer = ignore) ->
 def run_siblings(config: JumpSiblingsConfig, *, observe: Observer = ignore) -> RowTable:
     """Sibling retrieval among the detected perturbations of one condition."""
     del observe  # over in seconds
-    profiles = read_profiles(require(config, "profiles", verb="benchmark jump-siblings"))
+    return sibling_rows(
+        read_profiles(require(config, "profiles", verb="benchmark jump-siblings")), config=config
+    )
+
+
+def sibling_rows(profiles: Profiles, *, config: JumpSiblingsConfig) -> RowTable:
+    """Sibling retrieval in profiles that are read already."""
     kept = detected_consensus(profiles, columns=config.columns, significance=config)
     if config.siblings == "guides":
         ranked = rank_guides(kept, columns=config.columns)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phenoscale.benchmarks.proximity_config import ProximityConfig
-from phenoscale.benchmarks.recall import under_test
+from phenoscale.benchmarks.recall import under_test, with_directions
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.mapping.arms import arm_lookup, arms_of, read_genes
@@ -40,13 +40,14 @@ def proximity_rows(
     config: ProximityConfig,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """The score of each stratum of a map, first of all arms and then of each arm.
+    """The score of each stratum of a map, first of all arms and then of each arm; zero vectors are left out.
 
     Raises:
         UserError: fewer than two arms with enough genes.
     """
     rows: list[Row] = []
-    for stratum, part in under_test(perturbation_map).by_stratum():
+    for stratum, everything in under_test(perturbation_map).by_stratum():
+        part = with_directions(everything)
         labels = arms_of(part, dict(arms))
         names, counts = np.unique(labels[labels != ""], return_counts=True)
         kept = np.isin(labels, names[counts >= config.min_genes])
@@ -60,7 +61,7 @@ def proximity_rows(
         codes = np.unique(labels[kept], return_inverse=True)[1]
         setting = canonical_setting(
             chance=0.5,
-            interval="genes",
+            **({"interval": "genes"} if config.num_resamples else {}),
             max_pairs=config.max_pairs,
             min_genes=config.min_genes,
             **(settings or {}),
@@ -68,7 +69,7 @@ def proximity_rows(
         )
         scored = _score(units_ND, codes, names=np.unique(labels[kept]), config=config)
         rows += [
-            replace(row, setting=setting, excluded=len(part) - int(kept.sum()), seed=config.seed)
+            replace(row, setting=setting, excluded=len(everything) - int(kept.sum()), seed=config.seed)
             for row in scored
         ]
     return rows

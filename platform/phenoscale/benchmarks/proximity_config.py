@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
+from phenoscale.benchmarks.config import ENOUGH_RESAMPLES, refuse_few_resamples
 from phenoscale.config import Config, Runtime, location, setting
 
 
@@ -18,6 +21,11 @@ class ProximityConfig(Config):
     min_genes: int = setting(6, ge=2, help="genes that an arm needs")
     min_pairs: int = setting(21, ge=1, help="pairs inside an arm that the arm's own row needs")
     max_pairs: int = setting(20_000, ge=100, help="pairs drawn inside arms, and as many across")
-    num_resamples: int = setting(200, ge=0, help="bootstrap resamples of genes behind each interval")
+    num_resamples: int = setting(200, ge=0, help=ENOUGH_RESAMPLES)
     seed: int = setting(0, ge=0, help="seed of everything that is drawn")
     runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _usable(self) -> ProximityConfig:
+        refuse_few_resamples(self.num_resamples)
+        return self

@@ -3,6 +3,9 @@
 A pair is recalled at (lower, upper) when #{null <= q} / M <= lower or #{null < q} / M >= upper, where the
 null is the cosine of every pair of the map and M their number. With k the largest i with i / M <= lower and K
 the smallest with i / M >= upper that is q < null_(k) or q > null_(K-1): two order statistics decide.
+
+One departure: perturbations whose vector is zero leave the map first. Published, they stay with the cosine 0
+to every other, so that their pairs are misses and the null holds cosines that nothing measured.
 Shapes: N perturbations, D dimensions, Q pairs of a source.
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,8 @@ from phenoscale.stats.pair_ranks import num_pairs, unit_vectors
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
 Tails = tuple[float, float]
+
+ZeroVectors = Literal["left_out", "kept"]
 
 MIN_PERTURBATIONS = 20
 _GENETIC = ("crispr", "sirna", "orf")
@@ -55,12 +60,10 @@ class RecallScores:
     Attributes:
         entities: names of the N perturbations.
         sources: one entry per annotation source, in the given order.
-        num_zero_vectors: perturbations whose vector is zero; their cosines count as 0.
     """
 
     entities: npt.NDArray[np.str_]
     sources: tuple[SourceScores, ...]
-    num_zero_vectors: int
 
 
 def tail_ranks(tails: Tails, *, total: int) -> tuple[int, int]:
@@ -83,6 +86,8 @@ def score_pairs(
     tails: Sequence[Tails],
 ) -> RecallScores:
     """Score every pair of every source against all pairs of a map, in one pass over the similarities.
+
+    Exactly as published, a zero vector with its cosine 0 included: `with_directions` leaves them out before.
 
     Raises:
         UserError: fewer than 20 perturbations, duplicate names, or no source with a pair in the map.
@@ -109,7 +114,7 @@ def score_pairs(
             for pair, (k, above) in ranks.items()
         }
         scored.append(SourceScores(source.name, pairs, hits, len(source) - len(pairs)))
-    return RecallScores(entities, tuple(scored), int(unit_vectors(embeddings_ND).is_zero.sum()))
+    return RecallScores(entities, tuple(scored))
 
 
 def under_test(perturbation_map: PerturbationMap) -> PerturbationMap:
@@ -130,6 +135,21 @@ def under_test(perturbation_map: PerturbationMap) -> PerturbationMap:
     return perturbation_map.select(kept)
 
 
+def with_directions(perturbation_map: PerturbationMap) -> PerturbationMap:
+    """The perturbations whose vector is not zero: a cosine needs two directions.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    is_zero = unit_vectors(perturbation_map.embeddings).is_zero
+    if is_zero.all():
+        raise UserError(
+            f"all {len(perturbation_map)} vectors of the map are zero, but a cosine needs directions; check "
+            "how the map was made"
+        )
+    return perturbation_map.select(~is_zero) if is_zero.any() else perturbation_map
+
+
 def recall_rows(
     perturbation_map: PerturbationMap,
     *,
@@ -138,6 +158,7 @@ def recall_rows(
     arms: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     bootstrap: Bootstrap,
+    zero_vectors: ZeroVectors = "left_out",
 ) -> list[Row]:
     """Recall of every source at every pair of tails, in every stratum, with intervals from resampling genes.
 
@@ -148,29 +169,25 @@ def recall_rows(
         arms: arm of each gene, to split the pairs into those within an arm and those across.
         settings: further entries of each row's setting.
         bootstrap: resamples and seed.
+        zero_vectors: left out, with their pairs as excluded ones, or kept as published, which is for planted
+            truth, where zero says that a gene has no phenotype. A row `num_zero_vectors` has their number.
     """
     rows: list[Row] = []
-    for stratum, part in under_test(perturbation_map).by_stratum():
+    for stratum, everything in under_test(perturbation_map).by_stratum():
+        num_zero = int(unit_vectors(everything.embeddings).is_zero.sum())
+        part = everything if zero_vectors == "kept" else with_directions(everything)
         scores = score_pairs(part.entities, part.embeddings, sources=sources, tails=tails)
-        shared = {**(settings or {}), **stratum}
+        kept = {"zero_vectors": "kept"} if zero_vectors == "kept" else {}
+        shared = {**(settings or {}), **kept, **stratum}
         generator = np.random.default_rng(bootstrap.seed)
         counts = resample_counts(len(part), num_resamples=bootstrap.num_resamples, generator=generator)
         for source in scores.sources:
             for pair in tails:
                 rows += _source_rows(source, scores, pair=pair, arms=arms, settings=shared, counts_BN=counts)
-        if scores.num_zero_vectors:
-            count = scores.num_zero_vectors
-            rows.append(
-                Row(
-                    "recall",
-                    "",
-                    "num_zero_vectors",
-                    canonical_setting(**shared),
-                    count,
-                    n=len(part),
-                    excluded=count,
-                )
-            )
+        if num_zero:
+            setting, excluded = canonical_setting(**shared), len(everything) - len(part)
+            number = len(everything)
+            rows.append(Row("recall", "", "num_zero_vectors", setting, num_zero, n=number, excluded=excluded))
     # The plain recall of each source comes first: whoever reads one number reads that one.
     rows = [replace(row, seed=bootstrap.seed) for row in rows]
     return sorted(rows, key=lambda row: row.metric != "recall")
@@ -229,7 +246,9 @@ def paired_recall_difference(
     gaps = values[:, 0] - values[:, 1]
     draws = resample_counts(len(gaps), num_resamples=bootstrap.num_resamples, generator=generator)
     resampled = draws @ gaps / len(gaps)
-    low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
+    # One pair alone is drawn in every resample: they say nothing of others.
+    has_interval = len(resampled) and len(gaps) > 1
+    low, high = np.quantile(resampled, [0.025, 0.975]) if has_interval else (np.nan, np.nan)
     return PairedDifference(
         first=float(values[:, 0].mean()),
         second=float(values[:, 1].mean()),
@@ -243,7 +262,8 @@ def _hits_by_pair(
     perturbation_map: PerturbationMap, *, source: AnnotationSource, tails: Tails
 ) -> dict[tuple[Any, ...], bool]:
     found: dict[tuple[Any, ...], bool] = {}
-    for stratum, part in under_test(perturbation_map).by_stratum():
+    for stratum, everything in under_test(perturbation_map).by_stratum():
+        part = with_directions(everything)
         scores = score_pairs(part.entities, part.embeddings, sources=[source], tails=[tails])
         names = np.sort(scores.entities[scores.sources[0].pairs], axis=1)
         place = tuple(str(value) for value in stratum.values())
@@ -271,8 +291,9 @@ def _source_rows(
             "recall_within_arm": known & (first == second),
             "recall_across_arms": known & (first != second),
         }
+    interval = {"interval": "genes"} if len(counts_BN) else {}
     setting = canonical_setting(
-        lower=pair[0], upper=pair[1], chance=round(pair[0] + 1 - pair[1], 12), interval="genes", **settings
+        lower=pair[0], upper=pair[1], chance=round(pair[0] + 1 - pair[1], 12), **interval, **settings
     )
     rows = []
     for metric, mask in parts.items():
@@ -301,8 +322,7 @@ def _refuse_unusable(entities_N: npt.NDArray[np.str_]) -> None:
     if len(entities_N) < MIN_PERTURBATIONS:
         raise UserError(
             f"the map has {len(entities_N)} perturbations, but recall needs at least {MIN_PERTURBATIONS} "
-            "for a null; "
-            "map more perturbations"
+            "whose vector is not zero, for a null; map more perturbations"
         )
     names, counts = np.unique(entities_N, return_counts=True)
     if (counts > 1).any():

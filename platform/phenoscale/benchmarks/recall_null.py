@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.annotations import AnnotationSource, read_annotations
-from phenoscale.benchmarks.recall import Tails, score_pairs, tail_ranks, under_test
+from phenoscale.benchmarks.annotations import AnnotationSource, read_sources
+from phenoscale.benchmarks.recall import Tails, score_pairs, tail_ranks, under_test, with_directions
 from phenoscale.benchmarks.recall_null_config import RecallNullConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
@@ -86,7 +86,7 @@ def permute_recall(
     bytes: which pairs of annotated genes are recalled is worked out once, a permutation looks it up.
 
     Args:
-        perturbation_map: the perturbations under test, see `under_test`.
+        perturbation_map: the perturbations under test, see `under_test` and `with_directions`.
         sources: annotation sources; one without a pair in the map has no null.
         tails: (lower, upper) of recall.
         arms: arm of each gene: genes of one arm are exchanged, and genes without an arm with each other.
@@ -133,7 +133,7 @@ def recall_p_values(
     """Rows `recall_p_value`, and `recall_permuted`: mean and central 95 % of recall over exchanged genes."""
     permutations = permutations or Permutations()
     rows: list[Row] = []
-    for stratum, part in under_test(perturbation_map).by_stratum():
+    for stratum, everything in under_test(perturbation_map).by_stratum():
         setting = canonical_setting(
             lower=tails[0],
             upper=tails[1],
@@ -142,6 +142,7 @@ def recall_p_values(
             interval="permutations",
             **stratum,
         )
+        part = with_directions(everything)
         for found in permute_recall(part, sources=sources, tails=tails, arms=arms, permutations=permutations):
             low, high = np.quantile(found.permuted_B, [0.025, 0.975]) if found.num_pairs else (None, None)
             row = Row(
@@ -173,7 +174,7 @@ def run_recall_null(config: RecallNullConfig, *, observe: Observer = ignore) -> 
         )
     rows = recall_p_values(
         perturbation_map,
-        sources=[read_annotations(path) for path in config.annotations],
+        sources=read_sources(config.annotations),
         tails=(config.lower, config.upper),
         arms=arm_lookup(read_genes(config.genes, columns=("arm",))) if config.genes else None,
         permutations=Permutations(config.num_permutations, config.seed),

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_sources
 from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import (
     BatchEffectConfig,
@@ -25,7 +25,13 @@ from phenoscale.benchmarks.config import (
 )
 from phenoscale.benchmarks.consistency import consistency_rows
 from phenoscale.benchmarks.moa import has_mechanisms, moa_rows
-from phenoscale.benchmarks.recall import Bootstrap, PairedDifference, paired_recall_difference, recall_rows
+from phenoscale.benchmarks.recall import (
+    Bootstrap,
+    PairedDifference,
+    ZeroVectors,
+    paired_recall_difference,
+    recall_rows,
+)
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
@@ -149,7 +155,8 @@ def _build(folder: Path, *, config: BenchmarkConfig, observe: Observer) -> Mappi
         observe(number, {f"num_rows_{name}": float(sum(row.encoder == name for row in rows))})
     if shared.sources:
         if config.oracle:
-            rows += _recall(ORACLE, read_map(config.oracle), step=FINAL, shared=shared)
+            planted = read_map(config.oracle)
+            rows += _recall(ORACLE, planted, step=FINAL, shared=shared, zero_vectors="kept")
         rows += _differences(maps, shared=shared)
     else:
         rows.append(_skipped("recall", "no annotations were given, so no relationship is known"))
@@ -219,7 +226,14 @@ def _moa(name: str, table: EmbeddingTable, *, step: str, shared: _Shared) -> lis
     return _named(rows, encoder=name)
 
 
-def _recall(name: str, perturbation_map: PerturbationMap, *, step: str, shared: _Shared) -> list[Row]:
+def _recall(
+    name: str,
+    perturbation_map: PerturbationMap,
+    *,
+    step: str,
+    shared: _Shared,
+    zero_vectors: ZeroVectors = "left_out",
+) -> list[Row]:
     rows = recall_rows(
         perturbation_map,
         sources=shared.sources,
@@ -227,6 +241,7 @@ def _recall(name: str, perturbation_map: PerturbationMap, *, step: str, shared: 
         arms=shared.arms,
         settings={"step": step},
         bootstrap=shared.bootstrap,
+        zero_vectors=zero_vectors,
     )
     return _named(rows, encoder=name, map_digest=perturbation_map.digest)
 
@@ -279,7 +294,7 @@ def _difference_row(
             lower=tails[0],
             upper=tails[1],
             chance=0.0,
-            interval="pairs",
+            **({"interval": "pairs"} if shared.bootstrap.num_resamples else {}),
             **settings,
         ),
         value=found.difference.value,
@@ -315,7 +330,7 @@ def _named(rows: Iterable[Row], *, encoder: str, map_digest: str = "") -> list[R
 
 def _sources(paths: Iterable[str], *, recall: RecallConfig) -> tuple[AnnotationSource, ...]:
     """The annotation sources, and where wanted the pairs that at least 1, 2, ... of them have."""
-    sources = [read_annotations(path) for path in paths]
+    sources = read_sources(paths)
     grouped = by_number_of_sources(sources) if sources and recall.by_number_of_sources else []
     return (*sources, *grouped)
 

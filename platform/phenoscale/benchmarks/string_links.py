@@ -54,10 +54,29 @@ def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str |
     """
     file = Path(path)
     position = pd.Series(np.arange(len(genes)), index=pd.Index(genes))
+    if link_columns(file, proteins=proteins) == _PAIR_COLUMNS:
+        return _collect(file, separator=",", columns=_PAIR_COLUMNS, position=position, full_score=1.0)
+    names = _protein_names(Path(proteins))
+    of_protein = names.map(position).dropna().astype(np.intp)
+    if not len(of_protein):
+        raise UserError(
+            f"none of the {len(names)} proteins of {proteins} has a name of the {len(genes)} genes (such as "
+            f"{genes[:3].tolist()}); use HGNC symbols, and the file of the right species"
+        )
+    return _collect(file, separator=" ", columns=_STRING_COLUMNS, position=of_protein, full_score=1000.0)
+
+
+def link_columns(path: str | Path, *, proteins: str | Path = "") -> tuple[str, ...]:
+    """The columns that are read of a file of links; it takes its header only.
+
+    Raises:
+        UserError: a missing or unreadable file, another header, or identifiers without a file of their names.
+    """
+    file = Path(path)
     with _readable(file, holds="a table of links between genes"):
         header = pd.read_csv(file, sep=r"[\s,]+", engine="python", nrows=0)
     if set(_PAIR_COLUMNS) <= set(header.columns):
-        return _collect(file, separator=",", columns=_PAIR_COLUMNS, position=position, full_score=1.0)
+        return _PAIR_COLUMNS
     if not set(_STRING_COLUMNS) <= set(header.columns):
         raise UserError(
             f"{file} has {listed_columns(header.columns)}, but links have {list(_STRING_COLUMNS)} "
@@ -68,14 +87,9 @@ def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str |
             f"{file} names proteins by STRING's identifiers, so the genes are not known; give STRING's "
             "protein.info file of the same version with --proteins"
         )
-    names = _protein_names(Path(proteins))
-    of_protein = names.map(position).dropna().astype(np.intp)
-    if not len(of_protein):
-        raise UserError(
-            f"none of the {len(names)} proteins of {proteins} has a name of the {len(genes)} genes (such as "
-            f"{genes[:3].tolist()}); use HGNC symbols, and the file of the right species"
-        )
-    return _collect(file, separator=" ", columns=_STRING_COLUMNS, position=of_protein, full_score=1000.0)
+    with _readable(Path(proteins), holds="STRING's protein.info"):
+        pd.read_csv(proteins, sep="\t", nrows=0)
+    return _STRING_COLUMNS
 
 
 def read_genes(path: str | Path) -> list[str]:

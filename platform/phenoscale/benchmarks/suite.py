@@ -1,29 +1,30 @@
 """`benchmark suite`: every benchmark that the inputs allow, in one pass over what they share.
 
-A part is a benchmark with the inputs that it needs; it calls what its own verb calls. A part whose inputs are
-not there, or which refuses them, becomes a row `skipped` with the reason: it does not end the others.
+A part is a benchmark with the inputs that it needs; it calls what its own verb calls. An input that is given
+but cannot be read ends the suite before the first part. A part whose inputs are not given, or which refuses
+them, becomes a row `skipped` with the reason: it does not end the others.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_annotations
+from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_sources
 from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.clusters import cluster_rows
 from phenoscale.benchmarks.clusters_config import ClustersConfig
 from phenoscale.benchmarks.compound_gene import compound_gene_rows
-from phenoscale.benchmarks.compound_truth import read_compound_truth
+from phenoscale.benchmarks.compound_truth import CompoundTruth, read_compound_truth
 from phenoscale.benchmarks.config import BatchEffectConfig, ConsistencyConfig, MoaConfig, RecallConfig
 from phenoscale.benchmarks.consistency import consistency_rows
 from phenoscale.benchmarks.control_fit import control_fit
-from phenoscale.benchmarks.gene_sets import read_gene_sets
-from phenoscale.benchmarks.jump import run_detection, run_siblings
+from phenoscale.benchmarks.gene_sets import GeneSets, read_set_sources
+from phenoscale.benchmarks.jump import detection_rows, sibling_rows
 from phenoscale.benchmarks.jump_config import (
     ActivityConfig,
     JumpDetectionConfig,
@@ -37,6 +38,7 @@ from phenoscale.benchmarks.phenotypic import (
     run_percent_replicating,
     run_phenotypic_consistency,
 )
+from phenoscale.benchmarks.profiles import Profiles, read_profiles
 from phenoscale.benchmarks.proximity import proximity_rows
 from phenoscale.benchmarks.proximity_config import ProximityConfig
 from phenoscale.benchmarks.recall import Bootstrap, recall_rows
@@ -46,6 +48,7 @@ from phenoscale.benchmarks.signal import signal_consistency_rows
 from phenoscale.benchmarks.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.benchmarks.stage import run_moa
 from phenoscale.benchmarks.string_fpr import run_string_recall
+from phenoscale.benchmarks.string_links import link_columns
 from phenoscale.benchmarks.suite_config import SuiteConfig
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
@@ -57,6 +60,7 @@ from phenoscale.stages import Observer, ignore
 from phenoscale.storage import check_output_folder
 
 SKIPPED: Final = "skipped"
+_LACKS: Final = "needs --"
 
 logger = get_logger(__name__)
 
@@ -90,12 +94,31 @@ class Inputs:
     @cached_property
     def sources(self) -> list[AnnotationSource]:
         """The annotation sources."""
-        return [read_annotations(path) for path in self.config.annotations]
+        return read_sources(self.config.annotations)
 
     @cached_property
     def arms(self) -> dict[str, str] | None:
         """The arm of each gene, None where it is not given."""
         return arm_lookup(read_genes(self.config.genes, columns=("arm",))) if self.config.genes else None
+
+    @cached_property
+    def sets(self) -> list[GeneSets]:
+        """The gene sets."""
+        return read_set_sources(self.config.clusters)
+
+    @cached_property
+    def truth(self) -> CompoundTruth:
+        """Which compounds act on which genes."""
+        return read_compound_truth(self.config.truth)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """The JUMP profiles."""
+        return read_profiles(self.config.profiles)
+
+    def link_columns(self) -> tuple[str, ...]:
+        """The columns of the links; the links themselves are read for the genes of each part of a map."""
+        return link_columns(self.config.links, proteins=self.config.proteins)
 
 
 @dataclass(frozen=True)
@@ -106,11 +129,13 @@ class Part:
         verb: its name, as in `benchmark NAME`.
         needs: the inputs without which it is skipped.
         run: makes its rows.
+        uses: further inputs that it reads where they are given.
     """
 
     verb: str
     needs: tuple[str, ...]
     run: Callable[[Inputs], Iterable[Row]]
+    uses: tuple[str, ...] = ()
 
 
 def _recall(inputs: Inputs) -> list[Row]:
@@ -134,8 +159,7 @@ def _recall_null(inputs: Inputs) -> list[Row]:
 
 
 def _clusters(inputs: Inputs) -> list[Row]:
-    sets = [read_gene_sets(path) for path in inputs.config.clusters]
-    return cluster_rows(inputs.map, sets=sets, config=ClustersConfig(seed=inputs.seed))
+    return cluster_rows(inputs.map, sets=inputs.sets, config=ClustersConfig(seed=inputs.seed))
 
 
 def _proximity(inputs: Inputs) -> list[Row]:
@@ -147,8 +171,7 @@ def _arm(inputs: Inputs) -> list[Row]:
 
 
 def _compound_gene(inputs: Inputs) -> list[Row]:
-    truth = read_compound_truth(inputs.config.truth)
-    return compound_gene_rows(inputs.map, truth, config=CompoundGeneConfig(seed=inputs.seed))
+    return compound_gene_rows(inputs.map, inputs.truth, config=CompoundGeneConfig(seed=inputs.seed))
 
 
 def _string_recall(inputs: Inputs) -> list[Row]:
@@ -194,21 +217,21 @@ def _replicating(inputs: Inputs) -> list[Row]:
 
 
 def _detection(inputs: Inputs) -> list[Row]:
-    return run_detection(JumpDetectionConfig(profiles=inputs.config.profiles, seed=inputs.seed))
+    return detection_rows(inputs.profiles, config=JumpDetectionConfig(seed=inputs.seed))
 
 
 def _siblings(inputs: Inputs) -> list[Row]:
-    return run_siblings(JumpSiblingsConfig(profiles=inputs.config.profiles, seed=inputs.seed))
+    return sibling_rows(inputs.profiles, config=JumpSiblingsConfig(seed=inputs.seed))
 
 
 PARTS: Final = (
-    Part("recall", ("map", "annotations"), _recall),
-    Part("recall-null", ("map", "annotations"), _recall_null),
+    Part("recall", ("map", "annotations"), _recall, uses=("genes",)),
+    Part("recall-null", ("map", "annotations"), _recall_null, uses=("genes",)),
     Part("clusters", ("map", "clusters"), _clusters),
     Part("proximity", ("map", "genes"), _proximity),
     Part("batch-effect", ("map", "genes"), _arm),
     Part("compound-gene", ("map", "truth"), _compound_gene),
-    Part("string-recall", ("map", "links"), _string_recall),
+    Part("string-recall", ("map", "links"), _string_recall, uses=("genes",)),
     Part("consistency", ("embeddings",), _consistency),
     Part("signal-consistency", ("embeddings",), _signal),
     Part("signal-magnitude", ("embeddings",), _magnitude),
@@ -220,6 +243,19 @@ PARTS: Final = (
     Part("jump-detection", ("profiles",), _detection),
     Part("jump-siblings", ("profiles",), _siblings),
 )
+
+
+READERS: Final[Mapping[str, Callable[[Inputs], object]]] = {
+    "map": lambda inputs: inputs.map,
+    "embeddings": lambda inputs: inputs.wells,
+    "annotations": lambda inputs: inputs.sources,
+    "genes": lambda inputs: inputs.arms,
+    "clusters": lambda inputs: inputs.sets,
+    "truth": lambda inputs: inputs.truth,
+    "links": lambda inputs: inputs.link_columns(),
+    "profiles": lambda inputs: inputs.profiles,
+}
+"""Each input with what reads it."""
 
 
 class SuiteRows(RowTable):
@@ -239,18 +275,22 @@ def run_suite(config: SuiteConfig, *, observe: Observer = ignore) -> SuiteRows:
     """Everything that the inputs allow.
 
     Raises:
-        UserError: no input at all, a benchmark that is not in the suite, or inputs with which nothing runs.
+        UserError: no input at all, a benchmark that is not in the suite, an input that cannot be read, or
+            inputs with which nothing runs.
     """
     chosen = _chosen(config)
     check_output_folder(config.output)
     inputs = Inputs(config)
+    runnable = [part for part in chosen if not _missing(part, config)]
+    used = {name for part in runnable for name in (*part.needs, *part.uses) if getattr(config, name)}
+    for name in sorted(used, key=list(READERS).index):
+        READERS[name](inputs)
     rows: list[Row] = []
     for number, part in enumerate(chosen, start=1):
         rows += _run_part(part, inputs)
         observe(number, {"num_rows": float(len(rows))})
     if all(map(_is_skip, rows)):
-        reasons = "; ".join(f"{row.benchmark}: {row.settings['reason']}" for row in rows)
-        raise UserError(f"no benchmark could run: {reasons}")
+        raise UserError(f"no benchmark could run: {_why_none(rows)}")
     if config.output:
         write_rows(Path(config.output), rows)
     return SuiteRows(rows)
@@ -258,7 +298,8 @@ def run_suite(config: SuiteConfig, *, observe: Observer = ignore) -> SuiteRows:
 
 def _chosen(config: SuiteConfig) -> Sequence[Part]:
     verbs = list(dict.fromkeys(part.verb for part in PARTS))
-    unknown = [name for name in config.only if name not in verbs]
+    only = [name.replace("_", "-") for name in config.only]
+    unknown = [name for name in only if name not in verbs]
     if unknown:
         raise UserError(
             f"benchmark suite has no {', '.join(unknown)}; it has {', '.join(verbs)}; give --only one of them"
@@ -268,13 +309,28 @@ def _chosen(config: SuiteConfig) -> Sequence[Part]:
             "benchmark suite needs --map, --embeddings or --profiles, got none of them; see `benchmark list` "
             "for what each benchmark needs"
         )
-    return [part for part in PARTS if not config.only or part.verb in config.only]
+    return [part for part in PARTS if not only or part.verb in only]
+
+
+def _missing(part: Part, config: SuiteConfig) -> list[str]:
+    """The inputs that a part needs and that are not given."""
+    return [name for name in part.needs if not getattr(config, name)]
+
+
+def _why_none(rows: Sequence[Row]) -> str:
+    """The reasons of the parts that have their inputs, each once; those of all where none has."""
+    benchmarks: dict[str, list[str]] = {}
+    for row in rows:
+        benchmarks.setdefault(str(row.settings["reason"]), []).append(row.benchmark)
+    refusals = [reason for reason in benchmarks if not reason.startswith(_LACKS)]
+    return "; ".join(
+        f"{', '.join(dict.fromkeys(benchmarks[reason]))}: {reason}" for reason in refusals or benchmarks
+    )
 
 
 def _run_part(part: Part, inputs: Inputs) -> list[Row]:
-    missing = [name for name in part.needs if not getattr(inputs.config, name)]
-    if missing:
-        return [_skipped(part, f"needs --{' and --'.join(missing)}")]
+    if missing := _missing(part, inputs.config):
+        return [_skipped(part, f"{_LACKS}{' and --'.join(missing)}")]
     started = time.perf_counter()
     try:
         rows = _named(part.run(inputs), part=part, inputs=inputs)

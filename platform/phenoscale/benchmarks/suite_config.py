@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
+from phenoscale.benchmarks.config import refuse_unusable_curve
 from phenoscale.config import Config, Runtime, location, setting
 
 
@@ -52,6 +55,11 @@ class SuiteConfig(Config):
     profiles: str = location("", help="glob of JUMP profile tables, as in `benchmark jump-detection`")
     output: str = location("", help="folder for rows.parquet and rows.json; empty: none is written")
     only: tuple[str, ...] = setting((), help="only these benchmarks, such as recall; empty: all")
-    curve: tuple[float, ...] = setting((), help="further tails p of recall, each scored at (p, 1 - p)")
+    curve: tuple[float, ...] = setting((), help="further tails p < 0.5 of recall, each scored at (p, 1 - p)")
     seed: int = setting(0, ge=0, help="seed of everything that is drawn")
     runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _usable(self) -> SuiteConfig:
+        refuse_unusable_curve(self.curve)
+        return self

@@ -26,7 +26,11 @@ def describe_problems(
         error: what pydantic found.
         origin: from a dotted field name to where its value came from.
     """
-    problems = [_describe(cls, problem, origin=origin) for problem in error.errors()]
+    found = error.errors()
+    places = [problem["loc"] for problem in found]
+    problems = [
+        _describe(cls, problem, origin=origin) for problem in found if not _is_consequence(problem, places)
+    ]
     if len(problems) == 1:
         return f"{cls.__name__}: {problems[0]}"
     return "\n".join(
@@ -48,6 +52,14 @@ def suggest(name: str, choices: Sequence[str], *, prefix: str = "") -> str:
     listed = ", ".join(prefix + choice for choice in choices[:_MAX_LISTED_NAMES])
     more = ", ..." if len(choices) > _MAX_LISTED_NAMES else ""
     return f"valid: {listed}{more}" if listed else "nothing is valid here"
+
+
+def _is_consequence(problem: Any, places: Sequence[tuple[int | str, ...]]) -> bool:
+    """Whether a list is too short only because pydantic has left out entries that are problems themselves."""
+    place = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(other) > len(place) and other[: len(place)] == place for other in places
+    )
 
 
 def _describe(cls: type[Config], problem: Any, *, origin: Callable[[str], str]) -> str:

@@ -109,7 +109,9 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
 
 def digest_columns(frame: pd.DataFrame, embeddings_ND: Embeddings) -> str:
     """SHA-256 over the values of columns and vectors, independent of file layout and compression."""
-    digest = hashlib.sha256(np.ascontiguousarray(embeddings_ND, np.float32).tobytes())
+    with np.errstate(over="ignore"):  # values beyond float32 count as infinite here
+        values_ND = np.ascontiguousarray(embeddings_ND, np.float32)
+    digest = hashlib.sha256(values_ND.tobytes())
     digest.update(str(embeddings_ND.shape).encode())
     for name in sorted(map(str, frame.columns)):
         digest.update(name.encode())

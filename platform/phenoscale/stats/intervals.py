@@ -96,9 +96,12 @@ def mean_over_pairs(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Counts) 
 
 
 def bootstrap_pair_mean(values_Q: Array, *, pairs_Q2: Positions, counts_BN: Counts) -> Estimate:
-    """Mean over pairs with an interval from resampling the members (genes) that the pairs connect."""
-    if not len(values_Q):
-        return Estimate(np.nan, np.nan, np.nan)
+    """Mean over pairs with an interval from resampling the members (genes) that the pairs connect.
+
+    One pair alone has no interval: it has the same mean in every resample.
+    """
+    if len(values_Q) < 2:
+        return Estimate(float(values_Q[0]) if len(values_Q) else np.nan, np.nan, np.nan)
     resampled = mean_over_pairs(values_Q, pairs_Q2=pairs_Q2, counts_BN=counts_BN)
     return percentile_interval(float(values_Q.mean()), resampled_B=resampled)
 

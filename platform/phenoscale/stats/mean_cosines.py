@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from phenoscale.stats.pair_ranks import UnitVectors, to_scale
+
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]
@@ -82,7 +84,7 @@ class Directions:
 
 
 def directions(vectors_ND: Floats) -> Directions:
-    """The directions of vectors, whose norms are taken once, in float64."""
+    """The directions of vectors, whose norms are taken once, in float64; their scale does not matter."""
     kind = np.result_type(vectors_ND.dtype, np.float32)
     vectors = np.ascontiguousarray(vectors_ND, kind)
     squares = np.empty(len(vectors))
@@ -90,8 +92,9 @@ def directions(vectors_ND: Floats) -> Directions:
         part = slice(start, start + _NORMS_AT_ONCE)
         rows = vectors[part].astype(np.float64, copy=False)
         np.einsum("nd,nd->n", rows, rows, out=squares[part])
-    inverse = np.divide(1.0, np.sqrt(squares), out=np.zeros(len(vectors)), where=squares > 0)
-    return Directions(vectors, inverse.astype(kind, copy=False))
+    scaled = to_scale(UnitVectors(vectors, np.sqrt(squares)))
+    inverse = np.divide(1.0, scaled.norms_N, out=np.zeros(len(vectors)), where=~scaled.is_zero)
+    return Directions(scaled.vectors_ND, inverse.astype(kind, copy=False))
 
 
 def group_mean_cosines(vectors: Directions, codes_N: Positions, *, num_groups: int) -> GroupCosines:

@@ -86,11 +86,31 @@ class UnitVectors:
 
 
 def unit_vectors(vectors_ND: Floats) -> UnitVectors:
-    """Measure the norms in float64, in blocks of rows."""
+    """Measure the norms in float64, in blocks of rows; the scale of a vector does not matter."""
     norms_N = np.empty(len(vectors_ND))
     for part in _parts(len(vectors_ND), width=vectors_ND.shape[1]):
-        norms_N[part] = np.linalg.norm(vectors_ND[part].astype(np.float64), axis=1)
-    return UnitVectors(vectors_ND, norms_N)
+        with np.errstate(over="ignore"):  # `to_scale` looks after these rows
+            norms_N[part] = np.linalg.norm(vectors_ND[part].astype(np.float64), axis=1)
+    return to_scale(UnitVectors(vectors_ND, norms_N))
+
+
+def to_scale(vectors: UnitVectors) -> UnitVectors:
+    """The same directions, where the square of a norm over- or underflows in the vectors' own type.
+
+    Those rows alone are multiplied by a power of two that brings their largest value to 1, so no digit of any
+    row changes.
+    """
+    limits = np.finfo(np.result_type(vectors.vectors_ND.dtype, np.float32))
+    low = float(np.sqrt(limits.tiny)) / float(limits.eps)
+    extreme = np.flatnonzero(~((vectors.norms_N >= low) & (vectors.norms_N <= 1 / low)))
+    largest = np.abs(vectors.vectors_ND[extreme]).max(axis=1, initial=0.0)
+    extreme, largest = extreme[largest > 0], largest[largest > 0]
+    if not len(extreme):
+        return vectors
+    rows = np.ldexp(vectors.vectors_ND[extreme], -np.frexp(largest)[1][:, None])
+    scaled_ND, norms_N = vectors.vectors_ND.copy(), vectors.norms_N.copy()
+    scaled_ND[extreme], norms_N[extreme] = rows, np.linalg.norm(rows.astype(np.float64), axis=1)
+    return UnitVectors(scaled_ND, norms_N)
 
 
 def num_pairs(num_vectors: int) -> int:
