@@ -15,8 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from phenoscale.cli.main import main
-
 _PAIRS = "entity1,entity2\nG00,G01\nG02,G03\nG04,G05\n"
 _GENES = "gene,arm\n" + "".join(f"G{index:02d},{index % 2 + 1}p\n" for index in range(40))
 
@@ -57,34 +55,6 @@ def _wells(path, vectors=None, **changes):
             frame[name] = values
     vectors = _vectors(len(frame)) if vectors is None else vectors
     return _write(path, vectors, **{name: frame[name].tolist() for name in frame})
-
-
-@pytest.fixture
-def refused(capfd):
-    """Runs a command line that must be refused and returns its one line."""
-
-    def run(*words):
-        code = main([*words, "--json", "--log-level", "error"])
-        out, err = capfd.readouterr()
-        assert (code, out) == (2, ""), err
-        assert err.startswith("phenoscale benchmark ") and err.count("\n") == 1, err
-        assert "Traceback" not in err
-        return err
-
-    return run
-
-
-@pytest.fixture
-def rows(capfd):
-    """Runs a command line that must succeed and returns its rows by metric; standard output is one list."""
-
-    def run(*words):
-        code = main([*words, "--json", "--log-level", "error"])
-        out, err = capfd.readouterr()
-        assert code == 0, err
-        return {(row["source"], row["metric"]): row for row in json.loads(out)}
-
-    return run
 
 
 @pytest.fixture
