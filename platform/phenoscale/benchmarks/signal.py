@@ -6,10 +6,11 @@ null serves all perturbations of a size (or of the same numbers of wells per bat
 from perturbations that do nothing, do not count the value in, and so can be 0; they depend on those
 perturbations having as many wells as the others.
 
-On 100 null screens (tests/benchmarks/test_calibration.py; .05 is right) p < .05 for .049 of the perturbations
-against random wells of the same experiments, raw or corrected, and for .048 without --match on corrected
-wells; on raw wells without --match for none. With 40 unexpressed genes as null .052 have p < .05 and none
-q < .05; of the published p-values .028 are exactly 0, so that q = 0 in 69 of the 100 screens.
+On 100 null screens (tests/benchmarks/test_calibration.py; .05 is right) p < .05 for .049 to .051 of the
+perturbations against random wells of the same experiments, raw or corrected, and for .047 to .048 without
+--match on corrected wells; on raw wells without --match for none. With 40 unexpressed genes as null .048 to
+.054 have p < .05 and none q < .05; of the published p-values .022 to .028 are exactly 0, so that q = 0 in 69
+to 75 of the 100 screens.
 Shapes: N wells, D dimensions, G perturbations, B draws.
 """
 
