@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--annotations", default=None, help="folder with CORUM.txt, HuMAP.txt, ...")
-    parser.add_argument("--output", type=Path, default=Path("bench-benchmarks.json"))
+    parser.add_argument("--output", type=Path, default=Path("build/bench/benchmarks.json"))
     arguments = parser.parse_args()
     names = arguments.parts.split(",")
     unknown = sorted(set(names) - set(PARTS))
@@ -60,6 +60,7 @@ def main() -> None:
         print("\n".join(table_lines(found, with_head=name == names[0])), flush=True)
     record = {"machine": machine(), "rows": rows}
     print(", ".join(f"{key} {value}" for key, value in record["machine"].items()))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1))
 
 
