@@ -22,29 +22,20 @@ def _refusal(check, path, **given):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"),
+    ("check", "path", "reason"),
     [
-        ("folder", "is a folder, but a file is written there"),
-        ("file.csv/rows.parquet", "Not a directory"),
-        ("file.csv/deep/rows.parquet", "Not a directory"),
-        ("x" * 300, "File name too long"),
+        (check_output_file, "folder", "is a folder, but a file is written there"),
+        (check_output_file, "file.csv/rows.parquet", "Not a directory"),
+        (check_output_file, "file.csv/deep/rows.parquet", "Not a directory"),
+        (check_output_file, "x" * 300, "File name too long"),
+        (check_output_folder, "file.csv", "is no folder"),
+        (check_output_folder, "file.csv/rows", "Not a directory"),
+        (check_output_folder, "dangling", "is no folder"),
+        (check_output_folder, "x" * 300, "File name too long"),
     ],
 )
-def test_a_file_is_not_written_over_a_folder_or_below_a_file(place, path, reason):
-    assert reason in _refusal(check_output_file, place / path)
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ("file.csv", "is no folder"),
-        ("file.csv/rows", "Not a directory"),
-        ("dangling", "is no folder"),
-        ("x" * 300, "File name too long"),
-    ],
-)
-def test_a_folder_is_not_made_over_or_below_a_file(place, path, reason):
-    assert reason in _refusal(check_output_folder, place / path)
+def test_nothing_is_written_over_what_is_of_another_kind_or_below_a_file(place, check, path, reason):
+    assert reason in _refusal(check, place / path)
 
 
 def test_what_the_system_does_not_let_us_write_is_refused(place):

@@ -51,20 +51,18 @@ def read_annotations(path: str | Path) -> AnnotationSource:
 
 
 def read_sources(paths: Iterable[str | Path]) -> list[AnnotationSource]:
-    """Read several annotation sources.
+    """Read several annotation sources, refused as by `read_annotations` and `differently_named`."""
+    return [read_annotations(file) for file in differently_named(paths)]
+
+
+def differently_named(paths: Iterable[str | Path]) -> list[Path]:
+    """The files, each with a stem of its own, which is all that tells their rows apart.
 
     Raises:
-        UserError: two files with the same stem, or what `read_annotations` refuses.
+        UserError: two files with the same stem.
     """
-    files = [Path(path) for path in paths]
-    refuse_equal_names(files)
-    return [read_annotations(file) for file in files]
-
-
-def refuse_equal_names(files: Sequence[Path]) -> None:
-    """Refuse files with the same stem, which is all that tells their rows apart."""
     places: dict[str, Path] = {}
-    for file in files:
+    for file in map(Path, paths):
         name = source_name(file)
         if name in places:
             raise UserError(
@@ -72,6 +70,7 @@ def refuse_equal_names(files: Sequence[Path]) -> None:
                 "leave one out, or rename a file"
             )
         places[name] = file
+    return list(places.values())
 
 
 def read_pairs(path: str | Path, *, columns: tuple[str, str]) -> npt.NDArray[np.str_]:

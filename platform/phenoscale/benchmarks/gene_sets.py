@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from phenoscale.benchmarks.annotations import refuse_equal_names, source_name
+from phenoscale.benchmarks.annotations import differently_named, source_name
 from phenoscale.errors import UserError
 from phenoscale.schema.readable import readable
 
@@ -44,14 +44,8 @@ class SetsInMap:
 
 
 def read_set_sources(paths: Iterable[str | Path]) -> list[GeneSets]:
-    """Read several files of sets.
-
-    Raises:
-        UserError: two files with the same stem, or what `read_gene_sets` refuses.
-    """
-    files = [Path(path) for path in paths]
-    refuse_equal_names(files)
-    return [read_gene_sets(file) for file in files]
+    """Read several files of sets, refused as by `read_gene_sets` and `differently_named`."""
+    return [read_gene_sets(file) for file in differently_named(paths)]
 
 
 def read_gene_sets(path: str | Path) -> GeneSets:

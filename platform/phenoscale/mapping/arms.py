@@ -61,7 +61,7 @@ def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a gene table (CSV) with `gene`, `arm` and further columns.
 
     Raises:
-        UserError: a missing file or column, or a gene that is listed_columns twice.
+        UserError: a missing file or column, or a gene that is listed twice.
     """
     file = Path(path)
     with readable(file, holds="a gene table", way_out="write it with a header row"):

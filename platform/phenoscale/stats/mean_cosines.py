@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from phenoscale.stats.pair_ranks import UnitVectors, to_scale
+from phenoscale.stats.pair_ranks import unit_vectors
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -25,7 +25,6 @@ DrawRows = Callable[[int], Positions]
 """Takes a number of draws and returns their rows, [draws, size]."""
 
 _VALUES_AT_ONCE = 2**21  # of the sums that are made in one go: 8 MB in float32, near the processor
-_NORMS_AT_ONCE = 4096
 _ADDENDS = 64  # vectors that are summed in their own precision before float64 takes over
 
 
@@ -87,14 +86,9 @@ def directions(vectors_ND: Floats) -> Directions:
     """The directions of vectors, whose norms are taken once, in float64; their scale does not matter."""
     kind = np.result_type(vectors_ND.dtype, np.float32)
     vectors = np.ascontiguousarray(vectors_ND, kind)
-    squares = np.empty(len(vectors))
-    for start in range(0, len(vectors), _NORMS_AT_ONCE):
-        part = slice(start, start + _NORMS_AT_ONCE)
-        rows = vectors[part].astype(np.float64, copy=False)
-        np.einsum("nd,nd->n", rows, rows, out=squares[part])
-    scaled = to_scale(UnitVectors(vectors, np.sqrt(squares)))
-    inverse = np.divide(1.0, scaled.norms_N, out=np.zeros(len(vectors)), where=~scaled.is_zero)
-    return Directions(scaled.vectors_ND, inverse.astype(kind, copy=False))
+    found = unit_vectors(vectors)
+    inverse = np.divide(1.0, found.norms_N, out=np.zeros(len(found)), where=~found.is_zero)
+    return Directions(found.vectors_ND, inverse.astype(kind, copy=False))
 
 
 def group_mean_cosines(vectors: Directions, codes_N: Positions, *, num_groups: int) -> GroupCosines:

@@ -89,12 +89,12 @@ def unit_vectors(vectors_ND: Floats) -> UnitVectors:
     """Measure the norms in float64, in blocks of rows; the scale of a vector does not matter."""
     norms_N = np.empty(len(vectors_ND))
     for part in _parts(len(vectors_ND), width=vectors_ND.shape[1]):
-        with np.errstate(over="ignore"):  # `to_scale` looks after these rows
+        with np.errstate(over="ignore"):  # `_to_scale` looks after these rows
             norms_N[part] = np.linalg.norm(vectors_ND[part].astype(np.float64), axis=1)
-    return to_scale(UnitVectors(vectors_ND, norms_N))
+    return _to_scale(UnitVectors(vectors_ND, norms_N))
 
 
-def to_scale(vectors: UnitVectors) -> UnitVectors:
+def _to_scale(vectors: UnitVectors) -> UnitVectors:
     """The same directions, where the square of a norm over- or underflows in the vectors' own type.
 
     Those rows alone are multiplied by a power of two that brings their largest value to 1, so no digit of any
