@@ -53,7 +53,8 @@ def run_try(config):
     return Answer(config.end, config.amount)
 
 def run_try_stage(config):
-    def build(folder):
+    def build(output):
+        folder = output.folder
         (folder / "a").write_text(config.end)
         return {"amount": config.amount, "nested": {"b": [1, 2]}}
     inputs = {"table": config.table}

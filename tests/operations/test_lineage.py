@@ -25,7 +25,8 @@ def outputs(workspace):
     def stage(name, *, inputs, number=0):
         config = SmallConfig(number=number, runtime=Runtime(workspace=str(workspace)))
 
-        def build(folder):
+        def build(output):
+            folder = output.folder
             (folder / "out").write_text(f"{name} {number}")
             return {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from phenoscale.config import Config, Runtime, location, setting
-from phenoscale.stages import StageResult, run_stage
+from phenoscale.stages import Output, StageResult, run_stage
 
 SOURCES = {
     "__init__.py": '"""The library."""\nfrom phenoscale.mapping.stage import run_map\n',
@@ -67,7 +67,8 @@ class Chain:
         """Run the first stage."""
         config = EmbedConfig(gain=gain, runtime=self.runtime())
 
-        def build(folder: Path) -> dict[str, int]:
+        def build(output: Output) -> dict[str, int]:
+            folder = output.folder
             self.built.append("embed")
             numbers = [gain * int(text) for text in self.table.read_text().split()]
             (folder / "wells").mkdir(exist_ok=True)
@@ -88,7 +89,8 @@ class Chain:
         """Run the second stage."""
         config = MapConfig(shift=shift, embeddings=str(embeddings), runtime=self.runtime())
 
-        def build(folder: Path) -> dict[str, int]:
+        def build(output: Output) -> dict[str, int]:
+            folder = output.folder
             self.built.append("map")
             numbers = (embeddings / "wells" / "numbers.txt").read_text().split()
             (folder / "map.txt").write_text(" ".join(str(int(number) + shift) for number in numbers))
@@ -132,7 +134,8 @@ class SlowConfig(Config):
     num_parts: int = setting(5, help="parts")
     runtime: Runtime = Runtime()
 
-def build(folder):
+def build(output):
+    folder = output.folder
     found = sum(1 for path in folder.glob("part*.txt"))
     print("found", found, flush=True)
     for number in range(found, 5):

@@ -81,7 +81,7 @@ def test_an_output_used_twice_is_walked_once(chain):
         entry="phenoscale.mapping.stage",
         config=MapConfig(runtime=chain.runtime()),
         inputs={"maps": [first.path, second.path]},
-        build=lambda folder: {},
+        build=lambda output: {},
         source_root=chain.root,
     )
     nodes = walk_lineage(both.path, chain.workspace, direction="upstream")

@@ -118,7 +118,7 @@ def test_the_stage_names_the_key_apart(chain):
             entry="phenoscale.embedding.stage",
             config=EmbedConfig(runtime=chain.runtime()),
             inputs={},
-            build=lambda folder: {},
+            build=lambda output: {},
             source_root=chain.root,
         ).key
 
@@ -132,7 +132,7 @@ def test_runtime_and_places_do_not_enter_the_key(chain):
             entry="phenoscale.embedding.stage",
             config=config,
             inputs={"table": chain.table},
-            build=lambda folder: {},
+            build=lambda output: {},
             source_root=chain.root,
         ).key
 
@@ -208,7 +208,7 @@ def _run(chain, build):
     ],
 )
 def test_a_failure_is_on_record_beside_the_output_until_the_stage_succeeds(chain, *, error, code):
-    def build(folder):
+    def build(output):
         get_logger("phenoscale.embedding").warning("wells=%d", 3)
         raise error
 
@@ -227,7 +227,7 @@ def test_a_failure_is_on_record_beside_the_output_until_the_stage_succeeds(chain
 
 
 def test_a_full_disk_in_the_middle_of_a_stage_means_retry(chain):
-    def build(folder):
+    def build(output):
         # the kernel's own full device
         with Path("/dev/full").open("wb", buffering=0) as device:
             device.write(b"x")
@@ -280,7 +280,7 @@ def test_a_summary_that_is_no_json_is_a_bug_and_commits_nothing(chain):
 
 
 def test_an_error_of_the_system_that_is_no_full_disk_stays_what_it_is(chain):
-    def build(folder):
+    def build(output):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with pytest.raises(OSError, match="Input/output error"):
@@ -299,7 +299,7 @@ def test_a_stage_without_runtime_section_writes_to_the_default_workspace(chain, 
         entry="phenoscale.errors",
         config=Small(),
         inputs={},
-        build=lambda folder: {},
+        build=lambda output: {},
         source_root=chain.root,
     )
     assert result.path.parent == tmp_path / "phenoscale-workspace" / "small"

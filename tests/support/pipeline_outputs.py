@@ -147,7 +147,11 @@ def made_up(
     biology = {"num_modules": 8, "effect_strength": 2.5} if stage == "simulate" else {}
     config = MadeUpConfig(source=source, biology=biology, runtime=Runtime(workspace=str(workspace)))
     result: StageResult = run_stage(
-        stage, entry="phenoscale.schema.rows", config=config, inputs=inputs or {}, build=build
+        stage,
+        entry="phenoscale.schema.rows",
+        config=config,
+        inputs=inputs or {},
+        build=lambda output: build(output.folder),
     )
     return result.path
 

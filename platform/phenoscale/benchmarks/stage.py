@@ -40,7 +40,7 @@ from phenoscale.mapping.stage import CORRECTED_FOLDER, STEPS_FOLDER
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting, write_rows
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 FINAL, BEFORE = "final", "0_none"
 ORACLE = "oracle"
@@ -143,7 +143,8 @@ class _Shared:
         return Bootstrap(self.config.recall.num_resamples, self.config.seed)
 
 
-def _build(folder: Path, *, config: BenchmarkConfig, observe: Observer) -> Mapping[str, Any]:
+def _build(output: Output, *, config: BenchmarkConfig, observe: Observer) -> Mapping[str, Any]:
+    folder = output.folder
     shared = _Shared(config, _sources(config.annotations, recall=config.recall), _arms(config.genes))
     rows: list[Row] = []
     maps = {name: read_map(place) for name, place in sorted(config.maps.items())}

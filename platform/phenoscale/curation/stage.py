@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
@@ -27,7 +26,7 @@ from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.schema.manifest import SPLITS, FunnelStep, Manifest, StoreRef, write_manifest
 from phenoscale.screens.layout import retry_when_disk_full
 from phenoscale.screens.store import ScreenStore, common_channels, open_screen, united_channels
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 FUNNEL_START: Final = "in the stores"
 CHANNEL_RULES: Final = {"common": common_channels, "union": united_channels}
@@ -54,7 +53,8 @@ def run_curate(config: CurateConfig, *, observe: Observer = ignore) -> StageResu
     )
 
 
-def _build(folder: Path, *, config: CurateConfig, observe: Observer) -> Mapping[str, Any]:
+def _build(output: Output, *, config: CurateConfig, observe: Observer) -> Mapping[str, Any]:
+    folder = output.folder
     stores = [open_screen(path) for path in config.stores]
     channels = CHANNEL_RULES[config.channels](stores)
     fields = _all_fields(stores)

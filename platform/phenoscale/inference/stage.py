@@ -28,7 +28,7 @@ from phenoscale.schema.embeddings import (
     write_partition,
 )
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.training.precision import choose_device
 
 FIELDS, WELLS = "fields", "wells"
@@ -68,7 +68,8 @@ def run_embed(config: EmbedConfig, *, observe: Observer = ignore) -> StageResult
     )
 
 
-def _build(folder: Path, *, config: EmbedConfig, place: Path, observe: Observer) -> Mapping[str, Any]:
+def _build(output: Output, *, config: EmbedConfig, place: Path, observe: Observer) -> Mapping[str, Any]:
+    folder = output.folder
     device = choose_device(config.runtime.device)
     encoder = load_encoder(place, device=device)
     if config.precision != "encoder":

@@ -23,7 +23,7 @@ from phenoscale.mapping.chain import FittedMap, FittedStep, fit_map
 from phenoscale.mapping.config import ArmCorrectionStep, MapConfig
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level, write_embeddings
 from phenoscale.schema.maps import write_bare_map, write_map
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.stats.moments import Array
 
 STEPS_FOLDER = "steps"
@@ -68,8 +68,9 @@ def read_wells(path: Path) -> EmbeddingTable:
 
 
 def _build(
-    folder: Path, *, config: MapConfig, inputs: Mapping[str, Path], observe: Observer
+    output: Output, *, config: MapConfig, inputs: Mapping[str, Path], observe: Observer
 ) -> Mapping[str, Any]:
+    folder = output.folder
     table = read_wells(inputs["embeddings"])
     fitted = fit_map(table, config=config, genes=_read_genes(config, inputs.get("genes")))
     for name, after in fitted.after_step.items():

@@ -18,7 +18,7 @@ from phenoscale.models.readout import Encoder
 from phenoscale.models.timm_encoder import import_timm, timm_encoder_config, timm_license
 from phenoscale.models.weights import read_released_weights
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, encoder_folder, read_encoder_config
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 DEFAULT_CROP_SIZE = 256
 DEFAULT_INTENSITY_SCALE = 255.0
@@ -102,7 +102,8 @@ def _preset(config: ImportConfig) -> TimmPreset:
     return TIMM_PRESETS[config.preset]
 
 
-def _build(folder: Path, *, config: ImportConfig, like: Path | None) -> Mapping[str, Any]:
+def _build(output: Output, *, config: ImportConfig, like: Path | None) -> Mapping[str, Any]:
+    folder = output.folder
     encoder = _MAKERS[config.source](config, read_encoder_config(like) if like else None)
     place = save_encoder(folder / "encoder", encoder)
     return {

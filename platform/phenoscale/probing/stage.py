@@ -32,7 +32,7 @@ from phenoscale.probing.scores import (
 )
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
 from phenoscale.schema.rows import Row, write_rows
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.storage import write_atomic
 from phenoscale.training.precision import choose_device
 
@@ -69,8 +69,9 @@ def run_probe(config: ProbeConfig, *, observe: Observer = ignore) -> StageResult
 
 
 def _build(
-    folder: Path, *, config: ProbeConfig, folders: Mapping[str, Path], observe: Observer
+    output: Output, *, config: ProbeConfig, folders: Mapping[str, Path], observe: Observer
 ) -> Mapping[str, Any]:
+    folder = output.folder
     device = choose_device(config.runtime.device)
     encoders = {name: load_encoder(place, device=device) for name, place in folders.items()}
     fields = open_fields(manifest=config.manifest)

@@ -22,6 +22,7 @@ from phenoscale.registry.records import (
 )
 from phenoscale.registry.registration import evidence_of
 from phenoscale.registry.store import CANDIDATE, CHAMPION, Registry, Version, describe
+from phenoscale.stages import Output
 from phenoscale.storage import write_atomic
 
 PROMOTED, ALREADY, REFUSED = "promoted", "already champion", "refused"
@@ -30,7 +31,7 @@ PREVIOUS_TAG = "previous_champion"
 logger = get_logger(__name__)
 
 
-def promote(folder: Path, *, config: PromoteConfig) -> Mapping[str, Any]:
+def promote(output: Output, *, config: PromoteConfig) -> Mapping[str, Any]:
     """Evaluate the gates, keep the evidence, move the alias, and write `promotion.json` into a folder.
 
     Returns:
@@ -39,6 +40,7 @@ def promote(folder: Path, *, config: PromoteConfig) -> Mapping[str, Any]:
     Raises:
         UserError: no candidate, or failed gates.
     """
+    folder = output.folder
     registry = Registry(config.runtime)
     refused = _refused_candidate(config)
     if refused is not None:

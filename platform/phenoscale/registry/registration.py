@@ -22,6 +22,7 @@ from phenoscale.registry.records import (
 from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
 from phenoscale.schema.rows import Row, rows_to_json
+from phenoscale.stages import Output
 from phenoscale.stages.commit import LINEAGE
 from phenoscale.storage import write_atomic
 
@@ -31,7 +32,7 @@ ROWS_FILE = "rows.json"
 LINEAGE_FILE = "lineage.json"
 
 
-def register(folder: Path, *, config: RegisterConfig, encoder: Path) -> Mapping[str, Any]:
+def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mapping[str, Any]:
     """Check and register an encoder, and write `registered.json` into a folder.
 
     Returns:
@@ -40,6 +41,7 @@ def register(folder: Path, *, config: RegisterConfig, encoder: Path) -> Mapping[
     Raises:
         UserError: what the checks refuse.
     """
+    folder = output.folder
     described = read_encoder_config(encoder)
     digest = encoder_digest(encoder)
     rows = gather_rows([config.benchmark, config.probe or probe_beside(encoder)])

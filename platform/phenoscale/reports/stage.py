@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from phenoscale.reports.config import ReportConfig
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.storage import write_atomic
 
 REPORT_FILE = "report.html"
@@ -43,7 +42,8 @@ def run_report(config: ReportConfig, *, observe: Observer = ignore) -> StageResu
     )
 
 
-def _build(folder: Path, *, config: ReportConfig) -> Mapping[str, Any]:
+def _build(output: Output, *, config: ReportConfig) -> Mapping[str, Any]:
+    folder = output.folder
     from phenoscale.reports.compose import compose_report
     from phenoscale.reports.material import read_material
 

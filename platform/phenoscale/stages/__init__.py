@@ -3,6 +3,7 @@
 from phenoscale.stages.commit import check_complete, output_digest
 from phenoscale.stages.inputs import Input
 from phenoscale.stages.lineage import LineageNode, find_output, read_lineage, walk_lineage
+from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
 from phenoscale.stages.run import complete_output, run_stage
@@ -11,6 +12,7 @@ __all__ = [
     "Input",
     "LineageNode",
     "Observer",
+    "Output",
     "StagePlan",
     "StageResult",
     "check_complete",

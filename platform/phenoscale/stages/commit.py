@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
+from phenoscale.stages.output import PARTS_FOLDER
 from phenoscale.storage.digests import digest_entries, digest_file, file_names
 from phenoscale.storage.local import TEMPORARY_PREFIX, write_atomic
 
@@ -17,7 +18,7 @@ LINEAGE: Final = "lineage.json"
 STARTED: Final = "_STARTED.json"
 _NOT_OUTPUT: Final = frozenset({SUCCESS, LINEAGE, STARTED})
 # times and random ids, in which equal computations differ; checkpoints have checksums of their own
-_NOT_OUTPUT_FOLDERS: Final = frozenset({"logs", "checkpoints"})
+_NOT_OUTPUT_FOLDERS: Final = frozenset({"logs", "checkpoints", PARTS_FOLDER})
 
 logger = get_logger(__name__)
 

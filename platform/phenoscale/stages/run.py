@@ -30,6 +30,7 @@ from phenoscale.stages.failure import clear_failure, record_failure
 from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
 from phenoscale.stages.lease import hold_lease, lock_path
 from phenoscale.stages.lineage import lineage_record
+from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, stop_if_planning
 from phenoscale.stages.result import StageResult
 from phenoscale.stages.sources import sources_digest
@@ -58,7 +59,7 @@ def run_stage(
     entry: str,
     config: Config,
     inputs: InputPaths,
-    build: Callable[[Path], Mapping[str, Any]],
+    build: Callable[[Output], Mapping[str, Any]],
     source_root: Path | None = None,
 ) -> StageResult:
     """Return the output of a stage: the one that is there and complete, or a newly built one.
@@ -68,8 +69,8 @@ def run_stage(
         entry: dotted name of the module that the stage's code starts in (pass `__name__`).
         config: the stage's config; settings enter the key, `config.runtime.workspace` says where to write.
         inputs: name to path, URI or sequence of paths; digests enter the key, places do not.
-        build: writes the output into a folder, which may hold the work of a runner that was killed, and
-            returns a summary of plain JSON values.
+        build: writes the output into `Output.folder`, finds there the published parts of a runner that was
+            killed, and returns a summary of plain JSON values.
         source_root: folder that holds the package whose sources enter the key; the running one's by default.
 
     Raises:
@@ -145,7 +146,7 @@ def _say_reused(result: StageResult) -> StageResult:
     return result
 
 
-def _build(stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started: float) -> StageResult:
+def _build(stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], started: float) -> StageResult:
     with keep_last_lines() as lines:
         try:
             with _full_disk_means_retry(stage.folder):
@@ -158,7 +159,7 @@ def _build(stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started
 
 
 def _build_and_commit(
-    stage: _Stage, *, build: Callable[[Path], Mapping[str, Any]], started: float
+    stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], started: float
 ) -> StageResult:
     _clear_if_changed(stage.folder)
     is_resumed = (stage.folder / STARTED).is_file()
@@ -166,7 +167,7 @@ def _build_and_commit(
     logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status=status))
     began = datetime.datetime.now(datetime.UTC)
     write_atomic(stage.folder / STARTED, json.dumps({"stage": stage.name, "key": stage.key}).encode())
-    summary = plain(build(stage.folder))
+    summary = plain(build(Output(stage.folder)))
     success = record_output(stage.folder, key=stage.key)
     seconds = time.monotonic() - started
     record = lineage_record(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from phenoscale.config import require
 from phenoscale.distributed import end_with_parent, world_size
 from phenoscale.errors import exit_code_of
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.metrics import MetricsFollower
 from phenoscale.training.outcome import (
@@ -48,8 +48,8 @@ def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> Stage
     if "RANK" in os.environ and world_size() > 1:
         return _run_as_rank(config, observe=observe)
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        return _build(config, folder=folder, observe=observe)
+    def build(output: Output) -> Mapping[str, Any]:
+        return _build(config, folder=output.folder, observe=observe)
 
     return _run(config, build=build)
 
@@ -94,9 +94,9 @@ def _run_as_rank(config: PretrainConfig, *, observe: Observer) -> StageResult:
 def _lead(config: PretrainConfig, *, ranks: Ranks, observe: Observer) -> StageResult:
     has_begun = False
 
-    def build(folder: Path) -> Mapping[str, Any]:
+    def build(output: Output) -> Mapping[str, Any]:
         nonlocal has_begun
-        has_begun = True
+        has_begun, folder = True, output.folder
         ranks.share({"folder": str(folder)})
         follower = MetricsFollower(folder / LIVE_METRICS, observe)
         return _train_as_rank(config, folder=folder, ranks=ranks, follower=follower)

@@ -10,6 +10,7 @@ from phenoscale.screens.ingest.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.stage import build_store
 from phenoscale.screens.store import open_screen
+from phenoscale.stages import Output
 
 
 def _write_small(folder):
@@ -49,7 +50,7 @@ def _write_small(folder):
 
 def test_crops_become_objects_of_their_fields(tmp_path):
     stacks = _write_small(tmp_path)
-    build_store(tmp_path / "store", config=IngestConfig(source="bbbc021", path=str(tmp_path)))
+    build_store(Output(tmp_path / "store"), config=IngestConfig(source="bbbc021", path=str(tmp_path)))
     store = open_screen(tmp_path / "store")
     assert store.channels == ("DNA", "F-actin", "B-tubulin")
     assert store.header.intensity_scale == 65535.0
@@ -67,7 +68,7 @@ def test_crops_become_objects_of_their_fields(tmp_path):
 def test_channels_may_be_chosen_and_reordered(tmp_path):
     stacks = _write_small(tmp_path)
     config = IngestConfig(source="bbbc021", path=str(tmp_path), channels=["B-tubulin", "DNA"])
-    build_store(tmp_path / "store", config=config)
+    build_store(Output(tmp_path / "store"), config=config)
     assert (open_screen(tmp_path / "store").read(0, 2) == stacks["Week1_1"][2][[2, 0]]).all()
 
 
@@ -97,7 +98,7 @@ def test_the_real_index_has_the_published_counts(real_data):
 def test_real_crops_are_stored_as_they_lie_in_their_stacks(real_data, tmp_path):
     folder = real_data("bbbc021_singlecell_crops")
     config = IngestConfig(source="bbbc021", path=str(folder))
-    summary = build_store(tmp_path, config=config)
+    summary = build_store(Output(tmp_path), config=config)
     assert summary["num_fields"] == 5869
     assert summary["num_plates"] == 55
     assert summary["num_quarantined"] == 0

@@ -25,7 +25,7 @@ from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, inges
 from phenoscale.screens.ingest.table import image_base, plan_table, table_place
 from phenoscale.screens.layout import QUARANTINE_FILE, retry_when_disk_full
 from phenoscale.screens.writer import write_header
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 READERS: Final[Mapping[str, Callable[[IngestConfig], IngestPlan]]] = {
     "table": plan_table,
@@ -53,8 +53,9 @@ def run_ingest(config: IngestConfig, *, observe: Observer = ignore) -> StageResu
     )
 
 
-def build_store(folder: Path, *, config: IngestConfig, observe: Observer = ignore) -> Mapping[str, Any]:
+def build_store(output: Output, *, config: IngestConfig, observe: Observer = ignore) -> Mapping[str, Any]:
     """Write the store of a screen into a folder, which may hold plates of an earlier, killed run."""
+    folder = output.folder
     plan = READERS[config.source](config)
     _check_places(plan)
     settings = PixelSettings(

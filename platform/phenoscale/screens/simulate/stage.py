@@ -30,7 +30,7 @@ from phenoscale.screens.simulate.plan import (
     module_pairs,
     plan_screen,
 )
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 
 def run_simulate(config: SimulateConfig, *, observe: Observer = ignore) -> StageResult:
@@ -47,7 +47,8 @@ def run_simulate(config: SimulateConfig, *, observe: Observer = ignore) -> Stage
     )
 
 
-def _build(folder: Path, *, config: SimulateConfig, observe: Observer) -> Mapping[str, Any]:
+def _build(output: Output, *, config: SimulateConfig, observe: Observer) -> Mapping[str, Any]:
+    folder = output.folder
     plan = plan_screen(config)
     _write_truth(folder / "truth", plan)
     fields = field_table(plan)
