@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenoscale.benchmarks.annotations import AnnotationSource, make_source, read_annotations
-from phenoscale.benchmarks.recall import score_pairs
+from phenoscale.benchmarks.relations.annotations import AnnotationSource, make_source, read_annotations
+from phenoscale.benchmarks.relations.recall import score_pairs
 from phenoscale.stats.threads import num_blas_threads
 
 NUM_PERTURBATIONS = 17_063

@@ -10,7 +10,7 @@ _PLACES = {
     "benchmark": "phenoscale.operations.python:benchmark",
     "embed": "phenoscale.operations.python:embed",
     "fit_map": "phenoscale.mapping.chain:fit_map",
-    "load_annotations": "phenoscale.benchmarks.annotations:read_annotations",
+    "load_annotations": "phenoscale.benchmarks.relations.annotations:read_annotations",
     "load_encoder": "phenoscale.models.encoder:load_encoder",
     "load_map": "phenoscale.schema.maps:read_map",
     "open_screen": "phenoscale.screens.store:open_screen",

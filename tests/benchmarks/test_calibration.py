@@ -16,19 +16,18 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, false_discovery_control, ks_2samp
 
-from phenoscale.benchmarks.annotations import make_source
-from phenoscale.benchmarks.average_precision import judge, query_p_values
-from phenoscale.benchmarks.clusters import cluster_p_values
-from phenoscale.benchmarks.clusters_config import ClustersConfig
-from phenoscale.benchmarks.consistency import draw_pairs, find_replicates
-from phenoscale.benchmarks.jump_config import ActivityConfig
-from phenoscale.benchmarks.magnitude import magnitude_p_values
-from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
-from phenoscale.benchmarks.phenotypic import rank_activity
-from phenoscale.benchmarks.profiles import Profiles
-from phenoscale.benchmarks.recall_null import Permutations, permute_recall
-from phenoscale.benchmarks.signal import signal_p_values
-from phenoscale.benchmarks.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
+from phenoscale.benchmarks.gene_sets.clusters import cluster_p_values
+from phenoscale.benchmarks.gene_sets.clusters_config import ClustersConfig
+from phenoscale.benchmarks.profiles.average_precision import judge, query_p_values
+from phenoscale.benchmarks.profiles.jump_config import ActivityConfig
+from phenoscale.benchmarks.profiles.phenotypic import rank_activity
+from phenoscale.benchmarks.profiles.profile_tables import Profiles
+from phenoscale.benchmarks.relations.annotations import make_source
+from phenoscale.benchmarks.relations.recall_null import Permutations, permute_recall
+from phenoscale.benchmarks.wells.consistency import draw_pairs, find_replicates
+from phenoscale.benchmarks.wells.magnitude import magnitude_p_values
+from phenoscale.benchmarks.wells.signal import signal_p_values
+from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.mapping.arms import arm_lookup
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import (
@@ -41,6 +40,7 @@ from phenoscale.mapping.config import (
 )
 from phenoscale.schema.maps import parse_map
 from tests.support.map_chains import every_step
+from tests.support.null_screens import ScreenSpec, simulate_screen
 
 _LEVEL = 0.05
 # Maps keep every nuisance of the screen, arms and guides too: names of genes are exchangeable all the same.

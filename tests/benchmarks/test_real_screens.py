@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.annotations import read_annotations
-from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import BatchEffectConfig, ConsistencyConfig
-from phenoscale.benchmarks.consistency import consistency_rows
-from phenoscale.benchmarks.proximity import proximity_rows
-from phenoscale.benchmarks.proximity_config import ProximityConfig
-from phenoscale.benchmarks.recall import Bootstrap, recall_rows
-from phenoscale.benchmarks.recall_null import Permutations, recall_p_values
+from phenoscale.benchmarks.relations.annotations import read_annotations
+from phenoscale.benchmarks.relations.proximity import proximity_rows
+from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
+from phenoscale.benchmarks.relations.recall import Bootstrap, recall_rows
+from phenoscale.benchmarks.relations.recall_null import Permutations, recall_p_values
+from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
+from phenoscale.benchmarks.wells.consistency import consistency_rows
 from phenoscale.mapping.arms import arm_lookup, fit_arm_correction, read_genes
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterScaleStep, MapConfig, TvnStep

@@ -13,7 +13,6 @@ from phenoscale.benchmarks.config import (
     MoaConfig,
     RecallConfig,
 )
-from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
 from phenoscale.benchmarks.stage import (
     run_batch_effect,
     run_benchmark,
@@ -28,6 +27,7 @@ from phenoscale.mapping.stage import run_map
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 from phenoscale.schema.maps import write_bare_map
 from phenoscale.schema.rows import read_rows
+from tests.support.null_screens import ScreenSpec, simulate_screen
 
 _FAST = {
     "recall": RecallConfig(num_resamples=100),

@@ -121,7 +121,7 @@ def test_how_and_where_to_run_affects_no_step(first, workspace, field, value):
 
 CHANGED_SOURCES = {
     "mapping/aggregate.py": MAPS | AFTER_MAPS,
-    "benchmarks/recall.py": AFTER_MAPS,
+    "benchmarks/relations/recall.py": AFTER_MAPS,
     "reports/page.py": {"report"},
     "operations/narrator.py": set(),
 }

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
-from phenoscale.benchmarks.recall import score_pairs
+from phenoscale.benchmarks.relations.recall import score_pairs
 from phenoscale.errors import UserError
 from phenoscale.mapping.arms import arm_lookup, fit_arm_correction, read_genes
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterStep, MapConfig, TvnStep
 from phenoscale.schema.maps import parse_map
+from tests.support.null_screens import ScreenSpec, simulate_screen
 
 _TAILS = (0.05, 0.95)
 

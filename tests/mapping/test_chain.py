@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
 from phenoscale.errors import UserError
 from phenoscale.mapping.center import fit_center
 from phenoscale.mapping.chain import digest_array, fit_map
@@ -16,6 +15,7 @@ from phenoscale.mapping.config import (
 )
 from phenoscale.mapping.pca import fit_pca
 from tests.support.map_chains import every_step
+from tests.support.null_screens import ScreenSpec, simulate_screen
 from tests.support.wells import make_wells, shifted_by
 
 _STEPS = every_step(num_components=8, min_num_genes=2)

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.null_screens import ScreenSpec, simulate_screen
 from phenoscale.config import Runtime, parse_config
 from phenoscale.errors import UserError
 from phenoscale.mapping.chain import digest_array
@@ -15,6 +14,7 @@ from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.stage import run_map
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from phenoscale.schema.maps import read_map
+from tests.support.null_screens import ScreenSpec, simulate_screen
 from tests.support.wells import make_wells
 
 _STEPS = [

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from phenoscale.benchmarks.config import BatchEffectConfig, BenchmarkConfig, ConsistencyConfig, RecallConfig
-from phenoscale.benchmarks.null_screens import ScreenSpec, SimulatedScreen, simulate_screen
 from phenoscale.benchmarks.stage import run_benchmark
 from phenoscale.config import Config, Runtime, setting
 from phenoscale.mapping.config import (
@@ -35,6 +34,7 @@ from phenoscale.schema.maps import write_bare_map
 from phenoscale.schema.rows import Row, canonical_setting, write_rows
 from phenoscale.screens.store import open_screen
 from phenoscale.stages import StageResult, run_stage
+from tests.support.null_screens import ScreenSpec, SimulatedScreen, simulate_screen
 from tests.support.screens import make_tiny_store
 
 ENCODERS = ("trained", "untrained", "pixel_statistics")

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phenoscale.benchmarks.annotations import AnnotationSource, by_number_of_sources, read_sources
-from phenoscale.benchmarks.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.config import (
     BatchEffectConfig,
     BenchmarkConfig,
@@ -23,15 +21,17 @@ from phenoscale.benchmarks.config import (
     MoaConfig,
     RecallConfig,
 )
-from phenoscale.benchmarks.consistency import consistency_rows
-from phenoscale.benchmarks.moa import has_mechanisms, moa_rows
-from phenoscale.benchmarks.recall import (
+from phenoscale.benchmarks.relations.annotations import AnnotationSource, by_number_of_sources, read_sources
+from phenoscale.benchmarks.relations.recall import (
     Bootstrap,
     PairedDifference,
     ZeroVectors,
     paired_recall_difference,
     recall_rows,
 )
+from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
+from phenoscale.benchmarks.wells.consistency import consistency_rows
+from phenoscale.benchmarks.wells.moa import has_mechanisms, moa_rows
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger

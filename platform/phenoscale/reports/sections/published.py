@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from phenoscale.benchmarks.comparison import Beside, Comparison, compare
-from phenoscale.benchmarks.published import is_secondary
-from phenoscale.benchmarks.table import write_value
+from phenoscale.benchmarks.published.comparison import Beside, Comparison, compare
+from phenoscale.benchmarks.published.numbers import is_secondary
+from phenoscale.benchmarks.published.table import write_value
 from phenoscale.reports.benchmark_rows import FINAL, name_step, source_label, step_of, stratum_of
 from phenoscale.reports.figures.palette import encoder_label
 from phenoscale.reports.markup import Content, Markup, explain, join, paragraph, table, tag

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from phenoscale.benchmarks.scaling import AXES, ScalingPoint, fit_log, scaling_rows, together
+from phenoscale.benchmarks.published.scaling import AXES, ScalingPoint, fit_log, scaling_rows, together
 from phenoscale.reports.benchmark_rows import FINAL, recall_tables, source_label
 from phenoscale.reports.families import FamilyMaterial, choosing_tasks
 from phenoscale.reports.figures.trends import Trend, TrendPoint, draw_trends

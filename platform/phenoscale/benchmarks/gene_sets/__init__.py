@@ -1,0 +1,1 @@
+"""Gene sets against a map: clusters, enrichment, neighbors."""

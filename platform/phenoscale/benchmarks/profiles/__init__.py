@@ -1,0 +1,1 @@
+"""Retrieval in profile tables and embeddings: average precision, JUMP-CP, replicates."""

@@ -1,0 +1,1 @@
+"""The numbers of the literature, and own rows beside them."""

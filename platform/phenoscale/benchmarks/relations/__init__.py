@@ -1,0 +1,1 @@
+"""Known relations between perturbations, asked of a map: pairs, arms, compounds and links."""

@@ -1,0 +1,1 @@
+"""All benchmarks together: the list, and one run of everything that the inputs allow."""

@@ -1,0 +1,1 @@
+"""What wells say: replicates, signals, batches, mechanisms, features."""
