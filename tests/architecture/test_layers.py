@@ -8,6 +8,7 @@ from tests.architecture.tree import LIBRARY, ROOT, library_modules
 
 TORCH_FREE = (
     "errors",
+    "files",
     "config",
     "schema",
     "logs",

@@ -149,11 +149,11 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_alike(place, embedded, t
     assert not (folder / "_SUCCESS.json").exists()
     written = {path: path.stat().st_mtime_ns for path in folder.glob("wells/*/*/*.parquet")}
     assert num_plates <= len(written) < 8
-    (folder / "wells" / ".part-0.parquet.1.partial").write_bytes(b"half a file of the killed run")
+    (folder / "wells" / ".write-1-0").write_bytes(b"half a file of the killed run")
     resumed = run_embed(EmbedConfig(**given))
     assert resumed.digest == embedded.digest
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert not list(folder.rglob("*.partial"))
+    assert not list(folder.rglob(".write-*"))
 
 
 def test_progress_is_told_plate_by_plate(place, tmp_path):

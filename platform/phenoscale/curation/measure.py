@@ -13,8 +13,8 @@ import pandas as pd
 
 from phenoscale.curation.config import QualityConfig
 from phenoscale.curation.quality import FieldMeasures, flag_plate, measure_field
+from phenoscale.files import written_whole
 from phenoscale.logs import Progress
-from phenoscale.screens.layout import retry_when_disk_full
 from phenoscale.screens.ordered import in_order
 from phenoscale.screens.store import ScreenStore
 
@@ -96,8 +96,5 @@ def _measure(store: ScreenStore, place: tuple[int, int], *, saturation_level: fl
 
 
 def _write_whole(frame: pd.DataFrame, file: Path) -> None:
-    with retry_when_disk_full(str(file)):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".write-{file.name}")
-        frame.to_parquet(part, index=False)
-        part.replace(file)
+    with written_whole(file) as temporary:
+        frame.to_parquet(temporary, index=False)

@@ -77,8 +77,6 @@ def _build(output: Output, *, config: EmbedConfig, place: Path, observe: Observe
     if config.compile:
         encoder.compile_blocks()
     fields = _open_for(encoder, config=config)
-    for partial_file in folder.rglob(".*.partial"):
-        partial_file.unlink()
     plan = CropPlan(
         size=encoder.config.crop_size,
         minibatch_size=config.minibatch_size,

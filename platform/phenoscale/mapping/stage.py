@@ -6,7 +6,6 @@ Output: `map.parquet` and `map.json`; `steps/<i>_<name>.parquet`, the aggregated
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 
 from phenoscale.config import require
 from phenoscale.errors import UserError
+from phenoscale.files import written_whole
 from phenoscale.logs import get_logger
 from phenoscale.mapping.arms import ArmCorrection, read_genes
 from phenoscale.mapping.chain import FittedMap, FittedStep, fit_map
@@ -129,11 +129,8 @@ def _warn(step: FittedStep) -> None:
 
 
 def _write_parameters(file: Path, step: FittedStep) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    with partial_file.open("wb") as stream:
+    with written_whole(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **_named(step.fitted.parameters()))
-    partial_file.replace(file)
 
 
 def _named(parameters: dict[str, Array]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from phenoscale.files import write_atomic
 from phenoscale.schema.encoders import CARD_FILE, PIXEL_STATISTICS, EncoderConfig
-from phenoscale.storage import write_atomic
 
 
 def write_card(folder: Path, config: EncoderConfig, *, num_parameters: int) -> Path:

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from phenoscale.errors import UserError
-from phenoscale.storage import write_atomic
+from phenoscale.files import write_atomic
 
 SHOWN_MISMATCHES = 3
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how torch.save's files begin: today's, and those before torch 1.6

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from phenoscale.errors import EXIT_DONE, EXIT_USER, PhenoscaleError
+from phenoscale.files import write_atomic
 from phenoscale.operations.config import DoctorConfig
 from phenoscale.stages.host import code_facts, memory_bytes, num_cpus
 from phenoscale.stages.lease import hold_lease
-from phenoscale.storage import is_remote, open_storage, write_atomic
+from phenoscale.storage import is_remote, open_storage
 
 Status = Literal["ok", "warning", "failed"]
 

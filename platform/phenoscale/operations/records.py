@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.errors import EXIT_RETRY, exit_code_of
+from phenoscale.files import write_atomic
 from phenoscale.operations.steps import Known
 from phenoscale.stages import StageResult
-from phenoscale.storage.local import write_atomic
 
 HOST_LOCK: Final = "host.lock"
 _STEP_LOCK: Final = "step.lock"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phenoscale.config import require
+from phenoscale.files import write_atomic
 from phenoscale.inference.field_means import CropPlan, FieldMeans, Readout, all_blocks, embed_fields
 from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
 from phenoscale.loading.fields import ManifestFields
@@ -33,7 +34,6 @@ from phenoscale.probing.scores import (
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
 from phenoscale.schema.rows import Row, write_rows
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
-from phenoscale.storage import write_atomic
 from phenoscale.training.precision import choose_device
 
 RECORD = "probe.json"

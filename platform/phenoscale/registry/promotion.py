@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger, key_values
 from phenoscale.registry.config import PromoteConfig, RollbackConfig
 from phenoscale.registry.gates import GateResult, check_null, evaluate_gates
@@ -23,7 +24,6 @@ from phenoscale.registry.records import (
 from phenoscale.registry.registration import evidence_of
 from phenoscale.registry.store import CANDIDATE, CHAMPION, Registry, Version, describe
 from phenoscale.stages import Output
-from phenoscale.storage import write_atomic
 
 PROMOTED, ALREADY, REFUSED = "promoted", "already champion", "refused"
 PREVIOUS_TAG = "previous_champion"

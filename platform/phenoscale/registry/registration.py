@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.registry.checks import Origin, require_lineage, require_trained
 from phenoscale.registry.config import RegisterConfig
@@ -24,7 +25,6 @@ from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encod
 from phenoscale.schema.rows import Row, rows_to_json
 from phenoscale.stages import Output
 from phenoscale.stages.commit import LINEAGE
-from phenoscale.storage import write_atomic
 
 logger = get_logger(__name__)
 

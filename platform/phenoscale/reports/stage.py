@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from phenoscale.files import write_atomic
 from phenoscale.reports.config import ReportConfig
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
-from phenoscale.storage import write_atomic
 
 REPORT_FILE = "report.html"
 _PLACES = (

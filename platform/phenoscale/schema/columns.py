@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phenoscale.errors import UserError
+from phenoscale.files import written_whole
 from phenoscale.schema.readable import listed_columns, require_file
 
 EMBEDDING = "embedding"
@@ -47,14 +47,9 @@ def embedding_table(
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file under another name first, so that no half file ever has the right one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a Parquet file whole or not at all."""
+    with written_whole(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def read_parquet(path: Path) -> pa.Table:

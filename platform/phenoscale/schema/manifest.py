@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic, written_whole
 
 MANIFEST_FILE: Final = "manifest.json"
 FIELDS_FILE: Final = "fields.parquet"
@@ -98,8 +99,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     A store under the same workspace (two folders up) is written as a relative path, so that a workspace can
     be moved.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.fields.to_parquet(folder / FIELDS_FILE, index=False)
+    with written_whole(folder / FIELDS_FILE) as temporary:
+        manifest.fields.to_parquet(temporary, index=False)
     header = {
         "format": "phenoscale.manifest",
         "format_version": FORMAT_VERSION,
@@ -112,10 +113,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "counts": {split: manifest.count(split) for split in SPLITS},
         "funnel": [asdict(step) for step in manifest.funnel],
     }
-    # the name that a stage's commit takes for an unfinished write and removes
-    temporary = folder / f".write-{MANIFEST_FILE}"
-    temporary.write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST_FILE)
+    text = json.dumps(header, indent=2, ensure_ascii=False)
+    write_atomic(folder / MANIFEST_FILE, f"{text}\n".encode())
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -9,7 +9,6 @@ Shapes: N perturbations, D dimensions.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.schema.columns import (
     EMBEDDING,
     Embeddings,
@@ -163,9 +163,7 @@ def write_map(folder: Path, perturbation_map: PerturbationMap) -> Path:
         "origin": "negative controls",
     }
     text = json.dumps(header, indent=2, sort_keys=True, allow_nan=False)
-    partial = folder / f".{HEADER_FILE}.{os.getpid()}.partial"
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(folder / HEADER_FILE)
+    write_atomic(folder / HEADER_FILE, f"{text}\n".encode())
     return folder
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.schema.columns import read_parquet, write_parquet
 from phenoscale.schema.readable import require_file
 
@@ -109,12 +109,9 @@ def rows_to_json(rows: Iterable[Row]) -> str:
 
 def write_rows(folder: Path, rows: Sequence[Row]) -> Path:
     """Write `rows.parquet` and `rows.json` into a folder, and return the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_parquet(folder / ROWS_FILE, pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA))
     lines = ",\n ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
-    partial = folder / f".{ROWS_JSON}.{os.getpid()}.partial"
-    partial.write_text(f"[{lines}]\n", encoding="utf-8")
-    partial.replace(folder / ROWS_JSON)
+    write_atomic(folder / ROWS_JSON, f"[{lines}]\n".encode())
     return folder
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from phenoscale.files import write_atomic
 from phenoscale.schema.screen import SCREEN_FILE, PlateEntry, ScreenHeader, header_to_json
 from phenoscale.schema.wells import COLUMNS
 from phenoscale.screens.layout import (
@@ -25,7 +26,6 @@ from phenoscale.screens.layout import (
     plate_folder,
     retry_when_disk_full,
 )
-from phenoscale.storage import write_atomic
 
 _MAX_PENDING_BYTES: Final = 128 * 2**20
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.errors import UserError
+from phenoscale.files import is_temporary, write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.stages.output import PARTS_FOLDER
 from phenoscale.storage.digests import digest_entries, digest_file, file_names
-from phenoscale.storage.local import TEMPORARY_PREFIX, write_atomic
 
 SUCCESS: Final = "_SUCCESS.json"
 LINEAGE: Final = "lineage.json"
@@ -61,7 +61,7 @@ def output_files(folder: Path) -> list[str]:
 def record_output(folder: Path, *, key: str) -> Success:
     """Hash an output's files and return the record to be written."""
     for name in file_names(folder):
-        if _is_unfinished(name):
+        if is_temporary(name):
             (folder / name).unlink()
     files = {}
     for name in output_files(folder):
@@ -153,9 +153,4 @@ def way_out(path: Path) -> str:
 def _is_output(name: str) -> bool:
     first, _, _ = name.partition("/")
     is_aside = name in _NOT_OUTPUT or first in _NOT_OUTPUT_FOLDERS or name.endswith(".log")
-    return not is_aside and not _is_unfinished(name)
-
-
-def _is_unfinished(name: str) -> bool:
-    """Whether a file is what a run was writing when it was killed: writers rename when they are done."""
-    return Path(name).name.startswith(TEMPORARY_PREFIX) or name.endswith(".partial")
+    return not is_aside and not is_temporary(name)

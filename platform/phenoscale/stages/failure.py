@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.errors import exit_code_of
+from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.stages.commit import read_record
-from phenoscale.storage.local import write_atomic
 
 _NUM_LOG_LINES: Final = 20
 

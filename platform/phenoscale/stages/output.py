@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from phenoscale.storage.local import write_atomic
+from phenoscale.files import write_atomic
 
 PARTS_FOLDER: Final = ".parts"
 

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from phenoscale.files import write_atomic
 from phenoscale.stages.commit import read_record
-from phenoscale.storage import digest_bytes, digest_file, write_atomic
+from phenoscale.storage import digest_bytes, digest_file
 from phenoscale.storage.digests import digest_entries, file_names
 
 FOLDER: Final = "raw-digests"

@@ -15,6 +15,7 @@ from typing import Any, Final
 from phenoscale.config import Config, Runtime, digest_json, fingerprint
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, RetryError, is_disk_full
+from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger, keep_last_lines, key_values
 from phenoscale.stages.commit import (
     LINEAGE,
@@ -34,7 +35,6 @@ from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, stop_if_planning
 from phenoscale.stages.result import StageResult
 from phenoscale.stages.sources import sources_digest
-from phenoscale.storage.local import write_atomic
 
 FOLDER_KEY_LENGTH: Final = 20
 

@@ -1,8 +1,8 @@
-"""Where bytes live: local folders and S3 behind one interface, atomic writes, and content digests."""
+"""Where bytes live: local folders and S3 behind one interface, and content digests."""
 
 from phenoscale.storage.digests import digest_bytes, digest_file, digest_path, digest_uri
 from phenoscale.storage.interface import ObjectInfo, Storage
-from phenoscale.storage.local import LocalStorage, write_atomic
+from phenoscale.storage.local import LocalStorage
 from phenoscale.storage.open import is_remote, open_storage, read_uri
 from phenoscale.storage.outputs import check_output_file, check_output_folder
 
@@ -19,5 +19,4 @@ __all__ = [
     "is_remote",
     "open_storage",
     "read_uri",
-    "write_atomic",
 ]

@@ -1,68 +1,12 @@
-"""A local folder as a store of bytes, and the atomic write that everything else relies on."""
+"""A local folder as a store of bytes."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from phenoscale.errors import RetryError, UserError, is_disk_full
+from phenoscale.files import create_atomic, explained, is_temporary, write_atomic
 from phenoscale.storage.interface import ObjectInfo, check_key
-
-TEMPORARY_PREFIX: Final = ".write-"
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, even after a crash, sees the old bytes or the new ones, never a part.
-
-    Raises:
-        RetryError: when the disk, quota or file-size limit is full.
-    """
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_beside(path, data) as temporary:
-            temporary.replace(path)
-            _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(f"{path} is no file ({error.strerror}); check the path") from error
-    except PermissionError as error:
-        raise UserError(f"{path}: access denied ({error.strerror}); give this user access to it") from error
-    except OSError as error:
-        if is_disk_full(error):
-            raise RetryError(
-                f"no room to write {path} ({error.strerror}); free space, then repeat"
-            ) from error
-        raise
 
 
 class LocalStorage:
@@ -79,13 +23,13 @@ class LocalStorage:
     def read_bytes(self, key: str) -> bytes:
         """Return an object's bytes; a missing one is a UserError."""
         path = self._path(key)
-        with _explained(path):
+        with explained(path):
             return path.read_bytes()
 
     def read_range(self, key: str, *, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; past the end there are none."""
         path = self._path(key)
-        with _explained(path), path.open("rb") as file:
+        with explained(path), path.open("rb") as file:
             file.seek(start)
             return file.read(length)
 
@@ -95,17 +39,7 @@ class LocalStorage:
 
     def create_bytes(self, key: str, data: bytes) -> bool:
         """Write an object only if there is none; of several writers exactly one gets True."""
-        path = self._path(key)
-        with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _temporary_beside(path, data) as temporary:
-                try:
-                    # unlike a rename, a hard link fails when the name is taken
-                    os.link(temporary, path)
-                except FileExistsError:
-                    return False
-                _sync_folder(path.parent)
-                return True
+        return create_atomic(self._path(key), data)
 
     def exists(self, key: str) -> bool:
         """Say whether there is an object under the key."""
@@ -117,7 +51,7 @@ class LocalStorage:
         found = []
         for path in start.rglob("*"):
             key = path.relative_to(self.folder).as_posix()
-            if key.startswith(prefix) and not path.name.startswith(TEMPORARY_PREFIX) and path.is_file():
+            if key.startswith(prefix) and not is_temporary(path.name) and path.is_file():
                 status = path.stat()
                 etag = f"{status.st_size:x}-{status.st_mtime_ns:x}"
                 found.append(ObjectInfo(key=key, size=status.st_size, etag=etag))
@@ -126,7 +60,7 @@ class LocalStorage:
     def delete(self, key: str) -> None:
         """Remove an object; removing a missing one is no error."""
         path = self._path(key)
-        with _explained(path):
+        with explained(path):
             path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:

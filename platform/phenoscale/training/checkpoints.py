@@ -33,8 +33,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
-from phenoscale.storage import digest_file, write_atomic
+from phenoscale.storage import digest_file
 from phenoscale.training.average import WeightAverage
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings

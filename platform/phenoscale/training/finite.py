@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.loading.crops import CropMinibatch
-from phenoscale.storage import write_atomic
 from phenoscale.training.schedule import learning_rate_at
 from phenoscale.training.task import StepTerms, TrainingTask
 

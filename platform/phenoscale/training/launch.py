@@ -25,8 +25,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from phenoscale.errors import EXIT_RETRY, RetryError
+from phenoscale.files import write_atomic
 from phenoscale.logs import ROOT_LOGGER
-from phenoscale.storage import write_atomic
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.outcome import OUTCOME_FILE, error_of, read_outcome
 from phenoscale.training.preemption import preempted_error

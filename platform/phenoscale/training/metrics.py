@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phenoscale.storage import write_atomic
+from phenoscale.files import write_atomic
 
 if TYPE_CHECKING:
     from phenoscale.stages import Observer

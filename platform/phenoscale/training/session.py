@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from phenoscale.config import require
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.loading.crops import CropLoader
 from phenoscale.loading.fields import ManifestFields, load_manifest_fields
 from phenoscale.loading.plan import balanced_weights
@@ -21,7 +22,6 @@ from phenoscale.logs import get_logger, key_values
 from phenoscale.models.encoder import encoder_of, save_encoder
 from phenoscale.models.families import find_family
 from phenoscale.models.flops import forward_flops, meta_model, paper_flops_of
-from phenoscale.storage import write_atomic
 from phenoscale.training.checkpoints import keep_newest
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.guards import describe_descent

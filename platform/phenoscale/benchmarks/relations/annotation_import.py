@@ -25,10 +25,11 @@ from phenoscale.benchmarks.relations.annotation_formats import (
 from phenoscale.benchmarks.relations.annotations import AnnotationSource, make_source, read_pairs, source_name
 from phenoscale.config import require
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.schema.maps import read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
-from phenoscale.storage import check_output_file, digest_file, write_atomic
+from phenoscale.storage import check_output_file, digest_file
 
 LICENSES: Final[Mapping[SourceName, str]] = {
     "corum": "CC BY-NC 4.0",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 import tifffile
 
 from phenoscale.distributed import end_with_parent
+from phenoscale.files import written_whole
 from phenoscale.logs import progress
 from phenoscale.screens.simulate.cells import draw_field
 from phenoscale.screens.simulate.config import SimulateConfig
@@ -145,10 +145,8 @@ def draw_planned_field(
 
 
 def _write_image(path: Path, image_CHH: np.ndarray[Any, np.dtype[np.uint16]]) -> None:
-    """Write under another name first, so that a killed run leaves no half image under the right one."""
-    partial_path = path.with_suffix(f".{os.getpid()}.partial")
-    tifffile.imwrite(partial_path, image_CHH, photometric="minisblack")
-    partial_path.replace(path)
+    with written_whole(path) as temporary:
+        tifffile.imwrite(temporary, image_CHH, photometric="minisblack")
 
 
 def _write_truth(folder: Path, plan: ScreenPlan) -> None:

@@ -1,0 +1,12 @@
+"""What tells one plate, well, field or cell from all others: the only place where a key is spelled.
+
+A plate's name is unique only inside its experiment, an experiment's only inside its screen.
+"""
+
+from typing import Final
+
+EXPERIMENT_KEY: Final = ("screen", "experiment")
+PLATE_KEY: Final = (*EXPERIMENT_KEY, "plate")
+WELL_KEY: Final = (*PLATE_KEY, "well")
+FIELD_KEY: Final = (*WELL_KEY, "site", "object")
+"""The key of an image object: `object` 0 is the whole field of view, else the cell in it."""
