@@ -20,7 +20,7 @@ from pathlib import Path
 
 from phenoscale.config import load_config
 from phenoscale.curation.stage import run_curate
-from phenoscale.operations.pipeline import FullConfig
+from phenoscale.operations.pipelines.configs import FullConfig
 from phenoscale.recipes import find_recipe
 from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.simulate.stage import run_simulate

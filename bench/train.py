@@ -133,7 +133,7 @@ def first_micro_batch(size: str, *, bench: Bench) -> int:
 
 
 def planned_bytes(settings: TrainingSettings, *, micro_batch: int) -> float:
-    """What `phenoscale plan pretrain` says that such a training takes."""
+    """What `phenoscale plan training` says that such a training takes."""
     model = meta_model(settings.model)
     state = state_memory(
         settings,

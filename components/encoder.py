@@ -16,7 +16,7 @@ def pretrain(
     summary: Output[Metrics],
 ) -> None:
     """Train an encoder."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -40,7 +40,7 @@ def import_encoder(
     encoder: Output[Model],
 ) -> None:
     """Make a baseline encoder that reads what the one trained in `like_step` reads."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -65,7 +65,7 @@ def probe(
     summary: Output[Metrics],
 ) -> None:
     """Probe every block, and trim each encoder after its best one."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "probe",

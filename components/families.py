@@ -23,7 +23,7 @@ def probe_families(
     summary: Output[Metrics],
 ) -> None:
     """Probe every block of every encoder, and trim each after its best one."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -70,7 +70,7 @@ def benchmark_families(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Measure the maps and embeddings of all encoders side by side."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -127,7 +127,7 @@ def report_families(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Write one HTML page over the comparison."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,

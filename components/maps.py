@@ -16,7 +16,7 @@ def embed(
     embeddings: Output[Dataset],
 ) -> None:
     """Embed every field and well with one of the probed encoders."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -40,7 +40,7 @@ def build_map(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Turn embeddings into a map of perturbations."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         step,
@@ -68,7 +68,7 @@ def benchmark(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Measure the maps and embeddings of all encoders side by side."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "benchmark",

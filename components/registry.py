@@ -15,7 +15,7 @@ def register(
     registered: Output[Model],
 ) -> None:
     """Register the trained encoder as the candidate."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "register",
@@ -32,7 +32,7 @@ def promote(
     pipeline: str, config: str, run_folder: str, registered: Input[Model], promoted: Output[Model]
 ) -> None:
     """Make the candidate the champion, if its gates hold."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "promote",
@@ -67,7 +67,7 @@ def report(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Write one HTML page over everything."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "report",

@@ -8,7 +8,7 @@ from components.image import component
 @component
 def simulate(pipeline: str, config: str, run_folder: str, images: Output[Dataset]) -> None:
     """Draw a screen with a known answer."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "simulate", pipeline=pipeline, config=config, run_folder=run_folder, inputs={}, output=images
@@ -25,7 +25,7 @@ def ingest(
     images: Input[Dataset] = None,  # Kubeflow's way to say that it is optional
 ) -> None:
     """Read plates into a screen store."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "ingest",
@@ -48,7 +48,7 @@ def curate(
     summary: Output[Metrics],
 ) -> None:
     """Choose fields and splits."""
-    from phenoscale.operations.component import run_component
+    from phenoscale.operations.running.component import run_component
 
     run_component(
         "curate",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phenoscale.operations.graph import COMPARED, FAMILIES, TRAININGS
+from phenoscale.operations.pipelines.graph import COMPARED, FAMILIES, TRAININGS
 from phenoscale.schema.encoders import read_encoder_config
 from phenoscale.schema.rows import read_rows
 from tests.support.pipeline_runs import run_tiny

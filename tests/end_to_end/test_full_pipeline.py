@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import phenoscale
-from phenoscale.operations.graph import FULL
+from phenoscale.operations.pipelines.graph import FULL
 from tests.support.pipeline_runs import DATED_STEPS, PHENOSCALE, cached_steps, kill, run_tiny, start_tiny
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(1800)]
@@ -123,7 +123,7 @@ CHANGED_SOURCES = {
     "mapping/aggregate.py": MAPS | AFTER_MAPS,
     "benchmarks/relations/recall.py": AFTER_MAPS,
     "reports/page.py": {"report"},
-    "operations/narrator.py": set(),
+    "operations/running/console.py": set(),
 }
 
 

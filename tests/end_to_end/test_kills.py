@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phenoscale.operations.graph import FULL
+from phenoscale.operations.pipelines.graph import FULL
 from tests.support.pipeline_runs import kill, run_tiny, start_tiny
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(7200)]

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from phenoscale.compiled import compiled_pipeline
-from phenoscale.operations.compile import run_compile
-from phenoscale.operations.config import CompileConfig
-from phenoscale.operations.graph import steps_of
+from phenoscale.operations.pipelines.compile import run_compile
+from phenoscale.operations.pipelines.compile_config import CompileConfig
+from phenoscale.operations.pipelines.graph import steps_of
 
 NAMES = {
     "full": ("full", False),
@@ -92,8 +92,8 @@ def test_compiling_without_a_checkout_is_refused_with_the_way_out(tmp_path):
     package = Path(compiled_pipeline("full")).parent.parent
     shutil.copytree(package, tmp_path / "site" / "phenoscale", ignore=shutil.ignore_patterns("__pycache__"))
     code = (
-        "from phenoscale.operations.compile import run_compile\n"
-        "from phenoscale.operations.config import CompileConfig\n"
+        "from phenoscale.operations.pipelines.compile import run_compile\n"
+        "from phenoscale.operations.pipelines.compile_config import CompileConfig\n"
         "from phenoscale.errors import UserError\n"
         "try:\n    run_compile(CompileConfig())\n"
         "except UserError as error:\n    print(error)\n"

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from phenoscale.config import Config, config_yaml, load_config
-from phenoscale.operations.pipeline import FamiliesConfig, FullConfig
+from phenoscale.operations.pipelines.configs import FamiliesConfig, FullConfig
 from phenoscale.recipes import find_recipe, recipe_names
 from phenoscale.training.config import PretrainConfig
 from tests.golden.loss_curves import write_curves

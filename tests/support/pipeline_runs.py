@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phenoscale.config import load_config
-from phenoscale.operations.pipeline import FullConfig
-from phenoscale.operations.plan import plan_pipeline
+from phenoscale.operations.pipelines.configs import FullConfig
+from phenoscale.operations.planning.plan import plan_pipeline
 from phenoscale.recipes import find_recipe
 
 # These also write when and by whom: their outputs differ between two runs of equal results.

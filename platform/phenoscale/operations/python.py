@@ -13,10 +13,10 @@ from typing import Any
 
 from phenoscale.config import load_config, parse_config
 from phenoscale.operations.execute import execute
-from phenoscale.operations.pipeline import config_class
-from phenoscale.operations.run import run_pipeline
+from phenoscale.operations.pipelines.configs import config_class
+from phenoscale.operations.running.run import run_pipeline
+from phenoscale.operations.running.summary import RunSummary
 from phenoscale.operations.stage_table import STAGES
-from phenoscale.operations.summary import RunSummary
 from phenoscale.recipes import find_recipe
 from phenoscale.stages import StageResult
 

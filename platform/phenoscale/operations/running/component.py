@@ -17,8 +17,8 @@ from typing import Any, Final, NoReturn, Protocol
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, UserError, exit_code_of
 from phenoscale.logs import configure_logging, keep_last_lines
-from phenoscale.operations.records import process_of_step, read_known, write_failure, write_result
-from phenoscale.operations.steps import run_step
+from phenoscale.operations.running.records import process_of_step, read_known, write_failure, write_result
+from phenoscale.operations.running.steps import run_step
 from phenoscale.stages import StageResult, output_digest
 
 EVENT_PREFIX: Final = "phenoscale-step "

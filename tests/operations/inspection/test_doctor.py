@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from phenoscale.config import Runtime
-from phenoscale.operations.config import DoctorConfig
-from phenoscale.operations.doctor import CHECKS, run_doctor
+from phenoscale.operations.inspection.config import DoctorConfig
+from phenoscale.operations.inspection.doctor import CHECKS, run_doctor
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 
@@ -107,8 +107,8 @@ class Refuse:
             raise ImportError(f"{name} is not installed on this machine")
 sys.meta_path.insert(0, Refuse())
 from phenoscale.config import Runtime
-from phenoscale.operations.config import DoctorConfig
-from phenoscale.operations.doctor import run_doctor
+from phenoscale.operations.inspection.config import DoctorConfig
+from phenoscale.operations.inspection.doctor import run_doctor
 diagnosis = run_doctor(DoctorConfig(runtime=Runtime(workspace=sys.argv[1])))
 print(json.dumps({check.name: dataclasses.asdict(check) for check in diagnosis.checks}))
 """

@@ -4,10 +4,10 @@ import pytest
 
 from phenoscale.config import load_config, parse_config
 from phenoscale.errors import UserError
-from phenoscale.operations.graph import COMPARED, FAMILIES, TRAININGS, find_step
-from phenoscale.operations.pipeline import FamiliesConfig
-from phenoscale.operations.plan import plan_pipeline
-from phenoscale.operations.steps import step_config
+from phenoscale.operations.pipelines.configs import FamiliesConfig
+from phenoscale.operations.pipelines.graph import COMPARED, FAMILIES, TRAININGS, find_step
+from phenoscale.operations.planning.plan import plan_pipeline
+from phenoscale.operations.running.steps import step_config
 from phenoscale.recipes import find_recipe
 
 OUTPUTS = {step.name: f"w/{step.name}" for step in FAMILIES}

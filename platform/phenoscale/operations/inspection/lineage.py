@@ -9,7 +9,7 @@ from typing import Final
 
 from phenoscale.config import Runtime, require
 from phenoscale.errors import UserError
-from phenoscale.operations.config import LineageConfig
+from phenoscale.operations.inspection.config import LineageConfig
 from phenoscale.stages import LineageNode, find_output, walk_lineage
 
 _SHOWN_DIGITS: Final = 12

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from phenoscale.operations.graph import TRAININGS
-from phenoscale.operations.headline import HeadlineTable, families_tables, headline_tables
-from phenoscale.operations.pipeline import FamiliesConfig, PipelineConfig
+from phenoscale.operations.pipelines.configs import FamiliesConfig, PipelineConfig
+from phenoscale.operations.pipelines.graph import TRAININGS
+from phenoscale.operations.running.headline import HeadlineTable, families_tables, headline_tables
 from phenoscale.schema.rows import read_rows
 from phenoscale.stages import StageResult
 

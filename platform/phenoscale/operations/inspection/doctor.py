@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from phenoscale.errors import EXIT_DONE, EXIT_USER, PhenoscaleError
 from phenoscale.files import write_atomic
-from phenoscale.operations.config import DoctorConfig
+from phenoscale.operations.inspection.config import DoctorConfig
 from phenoscale.stages.host import code_facts, memory_bytes, num_cpus
 from phenoscale.stages.lease import hold_lease
 from phenoscale.storage import is_remote, open_storage

@@ -8,14 +8,14 @@ import pytest
 
 from phenoscale.config import parse_config
 from phenoscale.errors import UserError
-from phenoscale.operations.config import PlanPretrainConfig
-from phenoscale.operations.pretrain_plan import plan_pretrain
-from phenoscale.operations.published_bills import published_bills
+from phenoscale.operations.planning.config import PlanTrainingConfig
+from phenoscale.operations.planning.published_bills import published_bills
+from phenoscale.operations.planning.training_plan import plan_training
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
 
 def plan(**values):
-    return plan_pretrain(parse_config(PlanPretrainConfig, values, source="test"))
+    return plan_training(parse_config(PlanTrainingConfig, values, source="test"))
 
 
 def largest(**changes):
@@ -128,7 +128,7 @@ def test_a_plan_without_crops_a_known_gpu_or_a_batch_that_divides_is_refused(val
 
 
 def test_the_verb_answers_in_json():
-    words = ["plan", "pretrain", "--json", "--model.size", "tiny", "--num-steps", "10", "--gpus", "2"]
+    words = ["plan", "training", "--json", "--model.size", "tiny", "--num-steps", "10", "--gpus", "2"]
     program = f"import sys; from phenoscale.cli.main import main; sys.exit(main({words}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
@@ -138,4 +138,4 @@ def test_the_verb_answers_in_json():
 
 def test_rehearsal_is_not_planned():
     with pytest.raises(UserError, match="tiny, which is a rehearsal"):
-        plan_pretrain(PlanPretrainConfig(tiny=True, num_crops=1e6))
+        plan_training(PlanTrainingConfig(tiny=True, num_crops=1e6))

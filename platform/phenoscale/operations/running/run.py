@@ -15,12 +15,12 @@ from phenoscale.cluster.local_pipeline import run_compiled
 from phenoscale.compiled import compiled_pipeline
 from phenoscale.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, PhenoscaleError, RetryError, UserError
 from phenoscale.logs import keep_last_lines
-from phenoscale.operations.component import EVENT_PREFIX
-from phenoscale.operations.graph import Step, steps_of
-from phenoscale.operations.narrator import Narrator
-from phenoscale.operations.pipeline import PipelineConfig
-from phenoscale.operations.plan import plan_pipeline
-from phenoscale.operations.records import (
+from phenoscale.operations.pipelines.configs import PipelineConfig
+from phenoscale.operations.pipelines.graph import Step, steps_of
+from phenoscale.operations.planning.plan import plan_pipeline
+from phenoscale.operations.running.component import EVENT_PREFIX
+from phenoscale.operations.running.console import Console
+from phenoscale.operations.running.records import (
     StepFailure,
     find_failure,
     host_of_run,
@@ -33,8 +33,8 @@ from phenoscale.operations.records import (
     write_known,
     write_result,
 )
-from phenoscale.operations.steps import Known, run_step
-from phenoscale.operations.summary import RunSummary, summarize
+from phenoscale.operations.running.steps import Known, run_step
+from phenoscale.operations.running.summary import RunSummary, summarize
 from phenoscale.stages import StageResult
 
 
@@ -45,7 +45,7 @@ class _Run:
     config: PipelineConfig
     steps: tuple[Step, ...]
     folder: Path
-    narrator: Narrator
+    console: Console
 
     @property
     def config_json(self) -> str:
@@ -64,38 +64,38 @@ def run_pipeline(config: PipelineConfig) -> RunSummary:
     config = _with_absolute_workspace(config)
     workspace = Path(config.runtime.workspace)
     steps = steps_of(config.pipeline, with_simulate=config.simulate is not None)
-    narrator = Narrator([step.name for step in steps])
+    console = Console([step.name for step in steps])
     for step in wait_for_orphans(workspace / "runs"):
-        narrator.tell(f"waited for step {step} of an earlier, killed run to stop")
+        console.say(f"waited for step {step} of an earlier, killed run to stop")
     plan = plan_pipeline(config)
-    run = _Run(config, steps, _new_folder(workspace), narrator)
+    run = _Run(config, steps, _new_folder(workspace), console)
     for step_plan in plan.steps:
         if step_plan.is_cached:
             write_known(run.folder, step_plan.step, known=Known(step_plan.path, step_plan.key))
-    narrator.tell(f"{config.name}: {len(steps)} steps, log in {run.folder / 'pipeline.log'}")
+    console.say(f"{config.name}: {len(steps)} steps, log in {run.folder / 'pipeline.log'}")
     with host_of_run(run.folder), _parent_run(run, is_needed=plan.num_left > 0) as tracked:
         results = _run_here(tracked) if config.in_process else _run_under_kfp(tracked)
-    return summarize(config, results=results, seconds=narrator.seconds, run_folder=run.folder)
+    return summarize(config, results=results, seconds=console.seconds, run_folder=run.folder)
 
 
 def _run_under_kfp(run: _Run) -> dict[str, StageResult]:
     name = run.config.pipeline + ("" if run.config.simulate is None else "_simulated")
-    told = _Told(run)
+    events = _Events(run)
     has_succeeded = run_compiled(
         compiled_pipeline(name),
         arguments={"config": run.config_json, "run_folder": str(run.folder)},
         run_folder=run.folder,
-        on_line=told.line,
+        on_line=events.line,
         running_processes=lambda: running_processes(run.folder),
     )
     results = {step.name: read_result(run.folder, step.name) for step in run.steps}
     found = {name: result for name, result in results.items() if result is not None}
     if not has_succeeded or len(found) < len(run.steps):
-        _raise(find_failure(run.folder) or told.failure or _unexplained(run.folder))
+        _raise(find_failure(run.folder) or events.failure or _unexplained(run.folder))
     return found
 
 
-class _Told:
+class _Events:
     """Reads what the steps print: their events, and lines for people."""
 
     def __init__(self, run: _Run) -> None:
@@ -105,12 +105,12 @@ class _Told:
     def line(self, text: str) -> None:
         """Take one line of the pipeline's output."""
         if not text.startswith(EVENT_PREFIX):
-            self._run.narrator.line(text)
+            self._run.console.line(text)
             return
         event = json.loads(text.removeprefix(EVENT_PREFIX))
         step, kind = event["step"], event["event"]
         if kind == "finished":
-            self._run.narrator.finished(step, result=read_result(self._run.folder, step))
+            self._run.console.finished(step, result=read_result(self._run.folder, step))
         elif kind == "failed":
             self.failure = StepFailure(step, int(event["exit_code"]), event["message"])
 
@@ -134,7 +134,7 @@ def _run_here(run: _Run) -> dict[str, StageResult]:
                 raise
         write_result(run.folder, step.name, result=result)
         results[step.name] = result
-        run.narrator.finished(step.name, result=result)
+        run.console.finished(step.name, result=result)
     return results
 
 

@@ -1,6 +1,6 @@
 """The headline tables: the right rows of many, in the order of the story."""
 
-from phenoscale.operations.headline import headline_tables
+from phenoscale.operations.running.headline import headline_tables
 from phenoscale.schema.rows import Row, canonical_setting
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phenoscale.operations.graph import PIXEL_STATISTICS, TRAINED, UNTRAINED
+from phenoscale.operations.pipelines.graph import PIXEL_STATISTICS, TRAINED, UNTRAINED
 from phenoscale.schema.rows import Row, read_rows
 
 ORACLE: Final = "oracle"

@@ -12,8 +12,8 @@ from phenoscale.config import Config, Runtime, parse_config
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
 from phenoscale.operations.execute import execute
-from phenoscale.operations.graph import At, Source, Step, find_step
-from phenoscale.operations.pipeline import PipelineConfig, config_class
+from phenoscale.operations.pipelines.configs import PipelineConfig, config_class
+from phenoscale.operations.pipelines.graph import At, Source, Step, find_step
 from phenoscale.operations.stage_table import find_stage
 from phenoscale.stages import StageResult, complete_output
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from phenoscale.errors import EXIT_RETRY, exit_code_of
 from phenoscale.files import write_atomic
-from phenoscale.operations.steps import Known
+from phenoscale.operations.running.steps import Known
 from phenoscale.stages import StageResult
 
 HOST_LOCK: Final = "host.lock"

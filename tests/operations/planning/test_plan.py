@@ -4,10 +4,10 @@ import pytest
 
 from phenoscale.config import load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.pipeline import PlanFullConfig
-from phenoscale.operations.plan import plan_pipeline
-from phenoscale.operations.steps import run_step
-from phenoscale.operations.work import count_crops, training_crops
+from phenoscale.operations.pipelines.configs import PlanFullConfig
+from phenoscale.operations.planning.crop_counts import count_crops, training_crops
+from phenoscale.operations.planning.plan import plan_pipeline
+from phenoscale.operations.running.steps import run_step
 from phenoscale.recipes import find_recipe
 from phenoscale.training.config import PretrainConfig
 from tests.support.screens import make_tiny_manifest, make_tiny_store

@@ -7,8 +7,8 @@ import pytest
 
 from phenoscale.config import Config, Runtime, setting
 from phenoscale.errors import UserError
-from phenoscale.operations.config import LineageConfig
-from phenoscale.operations.lineage import run_lineage
+from phenoscale.operations.inspection.config import LineageConfig
+from phenoscale.operations.inspection.lineage import run_lineage
 from phenoscale.stages import run_stage
 
 

@@ -1,4 +1,4 @@
-"""Tell a person how a pipeline run goes: one line a step, and under it what the step itself has to say."""
+"""What a person sees of a pipeline run: one line a step, and under it what the step itself has to say."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from phenoscale.stages import StageResult
 
 _LOG_HEAD = re.compile(r"^time=\S+ level=(?P<level>\w+) source=\S+ ")
 _MESSAGE = re.compile(r'^message="(?P<text>.*)"$')
-_TOLD_LEVELS = ("warning", "error", "critical")
+_SHOWN_LEVELS = ("warning", "error", "critical")
 
 
-class Narrator:
-    """Writes the story of one run, step by step, to standard error."""
+class Console:
+    """Writes how a run goes, step by step, to standard error."""
 
     def __init__(self, steps: Sequence[str], *, stream: TextIO | None = None) -> None:
         self._steps, self._stream = list(steps), stream or sys.stderr
@@ -25,7 +25,7 @@ class Narrator:
         self._last_end = time.monotonic()
         self.seconds: dict[str, float] = {}
 
-    def tell(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Write one line."""
         self._stream.write(f"{text}\n")
         self._stream.flush()
@@ -39,7 +39,7 @@ class Narrator:
         self.seconds[step] = time.monotonic() - self._last_end
         self._last_end += self.seconds[step]
         outcome = "reused" if result.reused else "done"
-        self.tell(
+        self.say(
             f"{self._head(step)}  {outcome:6} {self.seconds[step]:7.1f} s  {_first_figures(result)}".rstrip()
         )
 
@@ -49,10 +49,10 @@ class Narrator:
         if head is None:
             return
         body = text[head.end() :]
-        if body.startswith("progress=") or head["level"] in _TOLD_LEVELS:
+        if body.startswith("progress=") or head["level"] in _SHOWN_LEVELS:
             message = _MESSAGE.match(body)
-            told = message["text"].replace('\\"', '"').replace("\\\\", "\\") if message else body
-            self.tell(f"{'':9}{told}")
+            shown = message["text"].replace('\\"', '"').replace("\\\\", "\\") if message else body
+            self.say(f"{'':9}{shown}")
 
     def _head(self, step: str) -> str:
         return f"[{len(self._done):2}/{len(self._steps)}] {step:{self._width}}"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from phenoscale.config import Config
-from phenoscale.operations.graph import Step, steps_of
-from phenoscale.operations.pipeline import PipelineConfig
+from phenoscale.operations.pipelines.configs import PipelineConfig
+from phenoscale.operations.pipelines.graph import Step, steps_of
+from phenoscale.operations.planning.crop_counts import count_crops
+from phenoscale.operations.running.steps import step_config
 from phenoscale.operations.stage_table import find_stage
-from phenoscale.operations.steps import step_config
-from phenoscale.operations.work import count_crops
 from phenoscale.stages import plan_stage
 
 _NAMES_SHOWN: Final = 3

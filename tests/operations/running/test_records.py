@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from phenoscale.errors import EXIT_BUG, EXIT_RETRY, EXIT_USER, UserError
-from phenoscale.operations.records import (
+from phenoscale.operations.running.records import (
     find_failure,
     host_of_run,
     process_of_step,
@@ -24,14 +24,14 @@ from phenoscale.stages import StageResult
 
 STEP = """
 import pathlib, sys, time
-from phenoscale.operations.records import process_of_step
+from phenoscale.operations.running.records import process_of_step
 with process_of_step(pathlib.Path(sys.argv[1]), "pretrain"):
     pathlib.Path(sys.argv[1], "up").write_text("up")
     time.sleep(60)
 """
 HOST = """
 import pathlib, subprocess, sys, time
-from phenoscale.operations.records import host_of_run
+from phenoscale.operations.running.records import host_of_run
 with host_of_run(pathlib.Path(sys.argv[1])):
     subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
     time.sleep(60)

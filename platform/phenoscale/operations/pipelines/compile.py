@@ -10,7 +10,7 @@ from pathlib import Path
 import phenoscale
 from phenoscale.compiled import compiled_pipeline
 from phenoscale.errors import PhenoscaleError, UserError
-from phenoscale.operations.config import CompileConfig
+from phenoscale.operations.pipelines.compile_config import CompileConfig
 from phenoscale.storage import check_output_folder
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from phenoscale.errors import UserError
-from phenoscale.operations.config import PlanPretrainConfig
-from phenoscale.operations.published_bills import SECONDS_PER_HOUR, BillLine, published_bills
+from phenoscale.operations.planning.config import PlanTrainingConfig
+from phenoscale.operations.planning.published_bills import SECONDS_PER_HOUR, published_bills
+from phenoscale.operations.planning.training_bill import Layout, TrainingPlan
 from phenoscale.schema.manifest import read_manifest
 from phenoscale.training.chips import Chip, chip_of_device, find_chip
 
@@ -28,71 +28,7 @@ TARGET_MFU: Final = 0.5
 POLICIES: Final = ("none", "elementwise", "blocks")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """One way to place the training: what each GPU holds, and how the global batch is divided.
-
-    Attributes:
-        sharding: ddp, the whole state on every GPU, or fsdp, divided over all of them.
-        recompute: what the backward pass computes again.
-        state_gb: weights, gradients, optimizer and averages.
-        copies_gb: weights in the precision of the forward pass, gathered blocks.
-        crop_gb: activations of one crop.
-        max_micro_batch: crops that fit at once; 0 means that not one does.
-        micro_batch: the largest that fits and divides a GPU's part of the global batch.
-        num_accumulations: forward passes of a step.
-        total_gb: state and activations at that micro-batch; None where nothing fits.
-    """
-
-    sharding: str
-    recompute: str
-    state_gb: float
-    copies_gb: float
-    crop_gb: float
-    max_micro_batch: int
-    micro_batch: int
-    num_accumulations: int
-    total_gb: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainPlan:
-    """The whole plan; GFLOP are per crop."""
-
-    model: str
-    num_encoder_parameters: int
-    num_other_parameters: int
-    num_tokens: int | None
-    num_tokens_kept: int | None
-    forward_gflop: float
-    training_gflop: float
-    paper_gflop: float | None
-    num_crops: float
-    num_steps: int
-    global_batch: int
-    optimizer: str
-    total_flop: float
-    checkpoint_gb: float
-    gpus: int
-    gpu: str
-    usable_gb: float
-    mfu: float
-    mfu_source: str
-    crops_per_second: float
-    gpu_hours: float
-    days: float
-    cost: float | None
-    layouts: tuple[Layout, ...]
-    published: tuple[BillLine, ...]
-
-    def text(self) -> str:
-        """The plan for a person to read."""
-        from phenoscale.operations.pretrain_text import plan_text
-
-        return plan_text(self)
-
-
-def plan_pretrain(config: PlanPretrainConfig) -> PretrainPlan:
+def plan_training(config: PlanTrainingConfig) -> TrainingPlan:
     """Work out a training's size without running it.
 
     Raises:
@@ -103,7 +39,7 @@ def plan_pretrain(config: PlanPretrainConfig) -> PretrainPlan:
     from phenoscale.training.memory import checkpoint_bytes
 
     if config.tiny:
-        raise UserError("plan pretrain was given tiny, which is a rehearsal of two steps; leave it out")
+        raise UserError("plan training was given tiny, which is a rehearsal of two steps; leave it out")
     chip = find_chip(config.gpu_kind)
     settings = _settings(config)
     model = meta_model(settings.model)
@@ -113,7 +49,7 @@ def plan_pretrain(config: PlanPretrainConfig) -> PretrainPlan:
     mfu, mfu_source = _mfu(config)
     total = training_flops(settings.model) * num_crops
     gpu_hours = total / (mfu * chip.bf16_flops * SECONDS_PER_HOUR)
-    return PretrainPlan(
+    return TrainingPlan(
         model=f"{config.model.family} {config.model.size}",
         num_encoder_parameters=num_encoder,
         num_other_parameters=num_parameters - num_encoder,
@@ -209,7 +145,7 @@ def _usable_bytes(chip: Chip) -> float:
     return USABLE_MEMORY * chip.memory_gib * 2**30
 
 
-def _settings(config: PlanPretrainConfig) -> TrainingSettings:
+def _settings(config: PlanTrainingConfig) -> TrainingSettings:
     manifest = read_manifest(config.manifest) if config.manifest else None
     num_images = config.num_images or (manifest.count("train") if manifest else None)
     if num_images is None and config.num_crops is None and config.num_steps is None:
@@ -226,7 +162,7 @@ def _settings(config: PlanPretrainConfig) -> TrainingSettings:
     )
 
 
-def _paper_gflop(config: PlanPretrainConfig) -> float | None:
+def _paper_gflop(config: PlanTrainingConfig) -> float | None:
     from phenoscale.models.flops import paper_flops
 
     size, _, patch = config.model.size.partition("/")
@@ -238,7 +174,7 @@ def _paper_gflop(config: PlanPretrainConfig) -> float | None:
         return None
 
 
-def _mfu(config: PlanPretrainConfig) -> tuple[float, str]:
+def _mfu(config: PlanTrainingConfig) -> tuple[float, str]:
     if config.mfu is not None and config.calibration:
         raise UserError("give --mfu or --calibration, not both: a calibration is a measured MFU")
     if config.calibration:

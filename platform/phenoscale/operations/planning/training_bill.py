@@ -1,23 +1,78 @@
-"""The plan of a training as lines for a person to read."""
+"""What a training takes, as a value and as lines for a person to read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from phenoscale.operations.pretrain_plan import Layout, PretrainPlan
-    from phenoscale.operations.published_bills import BillLine
+from phenoscale.operations.planning.published_bills import BillLine
 
 
-def plan_text(plan: PretrainPlan) -> str:
-    """The whole plan."""
-    return "\n".join(
-        [*_model(plan), *_work(plan), *_layouts(plan), *_published(plan.published, mfu=plan.mfu)]
-    )
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way to place the training: what each GPU holds, and how the global batch is divided.
+
+    Attributes:
+        sharding: ddp, the whole state on every GPU, or fsdp, divided over all of them.
+        recompute: what the backward pass computes again.
+        state_gb: weights, gradients, optimizer and averages.
+        copies_gb: weights in the precision of the forward pass, gathered blocks.
+        crop_gb: activations of one crop.
+        max_micro_batch: crops that fit at once; 0 means that not one does.
+        micro_batch: the largest that fits and divides a GPU's part of the global batch.
+        num_accumulations: forward passes of a step.
+        total_gb: state and activations at that micro-batch; None where nothing fits.
+    """
+
+    sharding: str
+    recompute: str
+    state_gb: float
+    copies_gb: float
+    crop_gb: float
+    max_micro_batch: int
+    micro_batch: int
+    num_accumulations: int
+    total_gb: float | None
 
 
-def _model(plan: PretrainPlan) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """The whole plan; GFLOP are per crop."""
+
+    model: str
+    num_encoder_parameters: int
+    num_other_parameters: int
+    num_tokens: int | None
+    num_tokens_kept: int | None
+    forward_gflop: float
+    training_gflop: float
+    paper_gflop: float | None
+    num_crops: float
+    num_steps: int
+    global_batch: int
+    optimizer: str
+    total_flop: float
+    checkpoint_gb: float
+    gpus: int
+    gpu: str
+    usable_gb: float
+    mfu: float
+    mfu_source: str
+    crops_per_second: float
+    gpu_hours: float
+    days: float
+    cost: float | None
+    layouts: tuple[Layout, ...]
+    published: tuple[BillLine, ...]
+
+    def text(self) -> str:
+        """The plan for a person to read."""
+        return "\n".join(
+            [*_model(self), *_work(self), *_layouts(self), *_published(self.published, mfu=self.mfu)]
+        )
+
+
+def _model(plan: TrainingPlan) -> list[str]:
     parts = plan.num_encoder_parameters, plan.num_other_parameters
     lines = [
         plan.model,
@@ -43,7 +98,7 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _work(plan: PretrainPlan) -> list[str]:
+def _work(plan: TrainingPlan) -> list[str]:
     hours = f"{_amount(plan.gpu_hours)} GPU-hours, {_amount(plan.days)} days on {plan.gpus} x {plan.gpu}"
     cost = "" if plan.cost is None else f", cost {plan.cost:,.0f}"
     return [
@@ -54,7 +109,7 @@ def _work(plan: PretrainPlan) -> list[str]:
     ]
 
 
-def _layouts(plan: PretrainPlan) -> list[str]:
+def _layouts(plan: TrainingPlan) -> list[str]:
     rows = [
         (
             "sharding",

@@ -6,10 +6,10 @@ import pytest
 
 from phenoscale.config import fingerprint, load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.graph import FULL, PIPELINES, find_step, steps_of
-from phenoscale.operations.pipeline import FullConfig, config_class
+from phenoscale.operations.pipelines.configs import FullConfig, config_class
+from phenoscale.operations.pipelines.graph import FULL, PIPELINES, find_step, steps_of
+from phenoscale.operations.running.steps import run_step, step_config
 from phenoscale.operations.stage_table import STAGES
-from phenoscale.operations.steps import run_step, step_config
 
 OUTPUTS = {step.name: f"w/{step.name}" for step in FULL}
 

@@ -1,0 +1,1 @@
+"""Looking after a workspace and a machine: lineage, readiness, clean-up."""

@@ -1,0 +1,32 @@
+"""Configs of the verbs that inspect outputs and the machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from phenoscale.config import Config, Runtime, location, runtime
+
+
+class LineageConfig(Config):
+    """Show where an output came from, or what was made from it.
+
+    Every stage leaves a lineage.json in its output; from these alone the walk finds its way, also through
+    outputs of other workspaces as long as they lie where they did.
+    """
+
+    target: str = location(
+        help="output folder of a stage, a file in one, or a registered encoder (models:/NAME@ALIAS)"
+    )
+    direction: Literal["upstream", "downstream"] = runtime(
+        "upstream", help="upstream: what it was made from; downstream: what was made from it"
+    )
+    runtime: Runtime = Runtime()
+
+
+class DoctorConfig(Config):
+    """Check whether this machine is ready, and say for each check what to do if it is not."""
+
+    store: str = location(help="screen store, folder or s3:// address to try to read")
+    min_free_gb: float = runtime(5.0, ge=0, help="free space that the workspace's disk should have, in GB")
+    min_memory_gb: float = runtime(4.0, ge=0, help="memory that the machine should have, in GB")
+    runtime: Runtime = Runtime()

@@ -1,0 +1,1 @@
+"""Pipelines as values: their steps, settings and compiled form."""

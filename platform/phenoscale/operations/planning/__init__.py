@@ -1,0 +1,1 @@
+"""Planning: what a run would compute, and what a training takes."""
