@@ -35,8 +35,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
 from phenoscale.models.families import build_model, model_config
-from phenoscale.training.feed import Feed
-from phenoscale.training.loop import build_judge, prepare, take_step
+from phenoscale.training.loop import build_loss, prepare, take_step
+from phenoscale.training.micro_batches import MicroBatchLoader
 from phenoscale.training.ranks import Ranks, join_ranks
 from phenoscale.training.settings import ScheduleSettings, TrainingSettings, plan_batch
 from phenoscale.training.task import TrainingTask
@@ -92,18 +92,20 @@ def train_as_rank(ranks: Ranks, *, size: str, crops_per_rank: int) -> RankTraffi
         trained.model.register_comm_hook(buckets, _count_and_average)
     batch = plan_batch(settings.global_batch, micro_batch=0, num_ranks=ranks.world_size)
     source = SameCrops(crops_per_rank, crop_size=settings.model.crop_size)
-    judge = build_judge(settings, device=ranks.device)
+    compute_loss = build_loss(settings, device=ranks.device)
     with tempfile.TemporaryDirectory() as folder:
         task = TrainingTask(
             settings=settings, source=source, field_ids=["bench"], folder=Path(folder), ranks=ranks
         )
-        with Feed(task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0) as feed:
+        with MicroBatchLoader(
+            task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0
+        ) as loader:
             for step in range(WARMUP_STEPS):
-                take_step(trained, feed, step=step, judge=judge)
+                take_step(trained, loader, step=step, compute_loss=compute_loss)
             buckets.clear()
             with profile(activities=[ProfilerActivity.CPU]) as profiled:
                 for step in range(WARMUP_STEPS, WARMUP_STEPS + NUM_STEPS):
-                    take_step(trained, feed, step=step, judge=judge)
+                    take_step(trained, loader, step=step, compute_loss=compute_loss)
     per_step = buckets[: len(buckets) // NUM_STEPS]
     total = sum(per_step)
     return RankTraffic(

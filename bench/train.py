@@ -3,7 +3,7 @@
     python bench/train.py --output train.json
     python bench/train.py --sizes L/8 G/8 --seconds 20 --profile profiles --output train.json
 
-`ours` is the training loop's own step: crops from memory through the feed, standardization, mask, forward,
+`ours` is the training loop's own step: crops from memory through the loader, standardization, mask, forward,
 loss, backward, optimizer. `eager` is the same model of timm's blocks in eager autocast, without compilation
 and without copying ahead. MFU is three forward passes' operations, attention and decoder in, recomputation
 out, over the quickest bf16 matrix product of the same run (`limit`), and over the data sheet's rate where it
@@ -41,9 +41,9 @@ from phenoscale.models.families import build_model, model_config
 from phenoscale.models.flops import meta_model, training_flops
 from phenoscale.models.losses import loss_terms
 from phenoscale.models.preprocess import standardize
-from phenoscale.training.feed import Feed
-from phenoscale.training.loop import build_judge, prepare, take_step
+from phenoscale.training.loop import build_loss, prepare, take_step
 from phenoscale.training.memory import crop_memory, state_memory
+from phenoscale.training.micro_batches import MicroBatchLoader
 from phenoscale.training.optimizer import build_optimizer
 from phenoscale.training.precision import autocast, choose_precision
 from phenoscale.training.ranks import Ranks
@@ -68,7 +68,7 @@ def open_ours(settings: TrainingSettings, *, device: torch.device) -> Iterator[S
     batch = plan_batch(settings.global_batch, micro_batch=settings.micro_batch, num_ranks=1)
     model = build_model(settings.model, seed=settings.seed)
     trained = prepare(model, settings=settings, ranks=ranks)
-    judge = build_judge(settings, device=device)
+    compute_loss = build_loss(settings, device=device)
     steps = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
         task = TrainingTask(
@@ -78,8 +78,10 @@ def open_ours(settings: TrainingSettings, *, device: torch.device) -> Iterator[S
             folder=Path(folder),
             ranks=ranks,
         )
-        with Feed(task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0) as feed:
-            yield lambda: take_step(trained, feed, step=next(steps), judge=judge)
+        with MicroBatchLoader(
+            task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0
+        ) as loader:
+            yield lambda: take_step(trained, loader, step=next(steps), compute_loss=compute_loss)
 
 
 @contextmanager

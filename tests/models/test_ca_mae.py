@@ -254,13 +254,13 @@ def test_two_ranks_with_crops_of_other_channels_have_the_gradient_of_one_with_al
 def test_hidden_patches_do_not_reach_the_prediction(is_mixed):
     model = distinct_model()
     crops, values = crops_and_noise(4)
-    told = (values, torch.ones(4, NUM_CHANNELS, dtype=torch.bool)) if is_mixed else (values,)
+    arguments = (values, torch.ones(4, NUM_CHANNELS, dtype=torch.bool)) if is_mixed else (values,)
     with torch.no_grad():
-        first = model(crops, *told)
+        first = model(crops, *arguments)
         hidden = (first.mask_BL > 0).reshape(4, -1, 1)
         patches = torch.where(hidden, 5.0, model.encoder.cut(crops))
         changed = unpatchify(patches, num_channels=NUM_CHANNELS, patch_size=8)
-        second = model(changed, *told)
+        second = model(changed, *arguments)
     assert torch.equal(first.prediction_BLP, second.prediction_BLP)
     assert not torch.equal(first.target_BLP, second.target_BLP)
 

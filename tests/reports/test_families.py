@@ -13,10 +13,10 @@ from phenoscale.reports.families import (
     CONFOUNDS,
     NOT_RECORDED,
     Columns,
-    FamilyMaterial,
+    FamilyInputs,
     family_columns,
 )
-from phenoscale.reports.material import TrainingFacts, read_num_parameters
+from phenoscale.reports.inputs import TrainingFacts, read_num_parameters
 from phenoscale.reports.stage import run_report
 from phenoscale.schema.rows import Row, canonical_setting
 from tests.reports.conftest import Reported
@@ -44,7 +44,7 @@ def _texts(columns: Columns) -> dict[str, tuple[str, ...]]:
     return {name: tuple(cell.text for cell in cells) for name, cells in columns.cells.items()}
 
 
-MATERIAL = FamilyMaterial(
+INPUTS = FamilyInputs(
     trainings={
         "mae": _training(cpu_seconds=61.4, num_training_crops=38_400, forward_gflops_per_crop=0.0512),
         "mu_net": _training(num_training_crops=1_000),
@@ -71,7 +71,7 @@ MATERIAL = FamilyMaterial(
 
 
 def test_each_encoder_has_its_cost_and_what_was_not_recorded_is_said() -> None:
-    cost = family_columns(MATERIAL)[0]
+    cost = family_columns(INPUTS)[0]
     assert cost.heads == ("encoder parameters", "CPU seconds", "crops seen", "GFLOP per crop")
     assert _texts(cost) == {
         "mae": ("2,000,000", "61", "38,400", "0.0512"),
@@ -81,7 +81,7 @@ def test_each_encoder_has_its_cost_and_what_was_not_recorded_is_said() -> None:
 
 
 def test_best_and_last_block_stand_side_by_side_for_encoders_of_any_number_of_blocks() -> None:
-    probe = family_columns(MATERIAL)[1]
+    probe = family_columns(INPUTS)[1]
     assert _texts(probe) == {
         "mae": ("0.400 [0.390, 0.410]", "1", "0.350"),
         "mu_net": ("0.200 [0.190, 0.210]", "0", "0.200"),
@@ -92,7 +92,7 @@ def test_best_and_last_block_stand_side_by_side_for_encoders_of_any_number_of_bl
 
 
 def test_recall_is_that_before_all_steps_and_after_them() -> None:
-    recall = family_columns(MATERIAL)[2]
+    recall = family_columns(INPUTS)[2]
     assert recall.heads == ("before", "corrected")
     assert recall.title == "recall of known relationships (planted pairs)"
     assert _texts(recall) == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phenoscale.reports.material import Material
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.sections.published import published_section
 from phenoscale.schema.rows import Row, canonical_setting
 from tests.reports.conftest import Reported
@@ -15,7 +15,7 @@ def _recall(encoder: str, value: float, *, source: str = "CORUM", step: str = "f
 
 def test_own_recall_stands_above_the_best_number_of_each_citation() -> None:
     rows = [_recall("trained", 0.3), _recall("trained", 0.2, step="0_none"), _recall("untrained", 0.11)]
-    section = published_section(Material(rows=rows))
+    section = published_section(ReportInputs(rows=rows))
     assert section is not None and section.body is not None
     first_table = section.body.partition("</table>")[0]
     assert "0.3 [0.290, 0.310]" in first_table and "0.11 [0.100, 0.120]" in first_table
@@ -28,7 +28,7 @@ def test_own_recall_stands_above_the_best_number_of_each_citation() -> None:
 
 
 def test_pairs_that_nobody_published_leave_no_section() -> None:
-    assert published_section(Material(rows=[_recall("trained", 0.3, source="pairs")])) is None
+    assert published_section(ReportInputs(rows=[_recall("trained", 0.3, source="pairs")])) is None
 
 
 def test_the_page_says_what_is_not_the_same_about_a_published_consistency(reported: Reported) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from phenoscale.reports.families import FamilyMaterial
+from phenoscale.reports.families import FamilyInputs
 from phenoscale.reports.sections.scaling import scaling_part, scaling_points
-from tests.reports.test_families import MATERIAL, _probe, _recall, _training
+from tests.reports.test_families import INPUTS, _probe, _recall, _training
 
 _SIZES = {"mae": 1, "mu_net": 2, "wsl": 3}
-_THREE = FamilyMaterial(
+_THREE = FamilyInputs(
     trainings={
         name: _training(num_training_crops=10**size, flops=1e12 * 100**size, paper_gflops_per_crop=7.0)
         for name, size in _SIZES.items()
@@ -42,7 +42,7 @@ def test_every_metric_is_drawn_along_every_axis_on_which_encoders_differ() -> No
 
 
 def test_two_encoders_are_drawn_without_a_claim_about_their_trend() -> None:
-    drawn = scaling_part(MATERIAL)
+    drawn = scaling_part(INPUTS)
     assert drawn is not None
     assert "R²" not in drawn and "<tbody>" not in drawn
 

@@ -101,9 +101,9 @@ def test_the_same_inputs_give_the_same_report_without_work(reported: Reported) -
 
 def test_two_reports_of_the_same_inputs_are_equal_to_the_byte(reported: Reported, html: str) -> None:
     from phenoscale.reports.compose import compose_report
-    from phenoscale.reports.material import read_material
+    from phenoscale.reports.inputs import read_inputs
 
-    composed = compose_report(read_material(reported.config), config=reported.config)
+    composed = compose_report(read_inputs(reported.config), config=reported.config)
     # Only the identifiers that plotly draws at random may differ, and we name its figures ourselves.
     assert composed.html == html
 

@@ -11,7 +11,6 @@ import torch
 from phenoscale.errors import EXIT_RETRY, UserError, exit_code_of
 from phenoscale.logs import keep_last_lines
 from phenoscale.models.mae import MaskedAutoencoder
-from phenoscale.training.average import WeightAverage
 from phenoscale.training.checkpoints import (
     HEADER_FILE,
     UNFINISHED_PREFIX,
@@ -21,6 +20,7 @@ from phenoscale.training.checkpoints import (
     list_checkpoints,
 )
 from phenoscale.training.optimizer import build_optimizer
+from phenoscale.training.weight_average import WeightAverage
 from tests.support.pretraining import tiny_model, tiny_settings
 
 

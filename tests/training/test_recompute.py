@@ -28,15 +28,15 @@ def loss_of(config, *, policy, compile_blocks=False):
     generator = torch.Generator().manual_seed(0)
     crops = torch.randn(8, 3, config.crop_size, config.crop_size, generator=generator)
     if model.num_mask_tokens:
-        told = torch.rand(8, model.num_mask_tokens, generator=generator)
+        noise_or_labels = torch.rand(8, model.num_mask_tokens, generator=generator)
     else:
-        told = torch.arange(8) % 5
+        noise_or_labels = torch.arange(8) % 5
     recompute_blocks(model.blocks(), policy=policy)
     if compile_blocks:
         for block in model.blocks():
             block.compile(backend="aot_eager")  # inductor takes a minute, and its own random numbers
     torch.manual_seed(7)
-    return loss_terms(model(crops, told), loss=LossSettings())["loss"], model
+    return loss_terms(model(crops, noise_or_labels), loss=LossSettings())["loss"], model
 
 
 def step(config, **how):

@@ -44,7 +44,7 @@ def test_crops_are_the_centers_and_masks_do_not_depend_on_the_seed(fields):
         whole = fields.start_field(int(row)).result()
         assert np.array_equal(crops.crops_NCHW[index].numpy(), whole[:, 4:36, 4:36])
     other = read_fixed_crops(fields, rows=rows, settings=tiny_settings(seed=9))
-    assert torch.equal(crops.told, other.told)
+    assert torch.equal(crops.noise_or_labels, other.noise_or_labels)
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3, 40])
@@ -57,7 +57,7 @@ def test_shares_of_all_ranks_are_the_whole(fields, num_ranks):
         positions = share_of(rows, ranks=ranks)
         shares.append(read_fixed_crops(fields, rows=rows, settings=settings, positions=positions))
     assert torch.equal(torch.cat([share.crops_NCHW for share in shares]), whole.crops_NCHW)
-    assert torch.equal(torch.cat([share.told for share in shares]), whole.told)
+    assert torch.equal(torch.cat([share.noise_or_labels for share in shares]), whole.noise_or_labels)
 
 
 def test_loss_is_the_training_objective_without_stochastic_depth(fields, alone):
@@ -68,7 +68,7 @@ def test_loss_is_the_training_objective_without_stochastic_depth(fields, alone):
     assert model.training
     with torch.no_grad():
         ready = standardize(crops.crops_NCHW, intensity_scale=settings.intensity_scale)
-        expected = mae_loss(model.eval()(ready, crops.told), alpha=settings.loss.alpha)
+        expected = mae_loss(model.eval()(ready, crops.noise_or_labels), alpha=settings.loss.alpha)
     assert found == {"loss": pytest.approx(expected.item(), abs=1e-6)}
 
 
@@ -76,7 +76,7 @@ def test_loss_of_many_crops_does_not_depend_on_their_batches(fields, alone):
     settings = tiny_settings()
     some = read_fixed_crops(fields, rows=choose_validation_rows(fields, num_crops=22), settings=settings)
     many = dataclasses.replace(
-        some, crops_NCHW=some.crops_NCHW.repeat(4, 1, 1, 1), told=some.told.repeat(4, 1)
+        some, crops_NCHW=some.crops_NCHW.repeat(4, 1, 1, 1), noise_or_labels=some.noise_or_labels.repeat(4, 1)
     )
     model = MaskedAutoencoder(settings.model)
     few, all_ = (
@@ -90,14 +90,14 @@ def test_labeled_crops_are_judged_by_cross_entropy_and_accuracy(fields, alone):
     settings = tiny_settings(model=family_model("wsl"))
     rows = choose_validation_rows(labeled.fields, num_crops=22, labels=labeled.labels)
     crops = read_fixed_crops(labeled.fields, rows=rows, settings=settings, labels=labeled.labels)
-    assert crops.told.tolist() == labeled.labels[rows].tolist()
+    assert crops.noise_or_labels.tolist() == labeled.labels[rows].tolist()
     model = build_model(settings.model, seed=3)
     found = validation_terms(model, crops=crops, settings=settings, ranks=alone)
     with torch.no_grad():
         ready = standardize(crops.crops_NCHW, intensity_scale=settings.intensity_scale)
-        logits = model.eval()(ready, crops.told).logits_BK.double().numpy()
+        logits = model.eval()(ready, crops.noise_or_labels).logits_BK.double().numpy()
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truth = crops.told.numpy()
+    truth = crops.noise_or_labels.numpy()
     expected = -np.log(chances[np.arange(len(truth)), truth]).mean()
     assert found["loss"] == pytest.approx(expected, abs=1e-5)
     assert found["accuracy"] == pytest.approx((logits.argmax(axis=1) == truth).mean())

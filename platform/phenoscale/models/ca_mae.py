@@ -241,19 +241,20 @@ class ChannelAgnosticMae(TrainingModel):
         settings = {"channels": channels, "intensity_scale": intensity_scale, **facts}
         return ca_encoder_config(self.config.encoder, max_channels=self.config.max_channels, **settings)
 
-    def forward(self, crops_BCHW: Tensor, *told: Tensor) -> MaskedPrediction:
+    def forward(self, crops_BCHW: Tensor, *arguments: Tensor) -> MaskedPrediction:
         """Mask all channels together, encode the kept patches, reconstruct all.
 
         Args:
             crops_BCHW: self-standardized crops; a channel that a crop does not have may hold anything.
-            told: `noise_BL`, uniform noise of any float type, channel by channel (patches of lowest noise are
-                kept); then, if crops lack channels, `present_BC`: which each crop has, best on the CPU.
+            arguments: `noise_BL`, uniform noise of any float type, channel by channel (patches of lowest
+                noise are kept); then, if crops lack channels, `present_BC`: which ones each crop has, best
+                on the CPU.
 
         Returns:
             Patches of one channel each, channel by channel. Given `present_BC`, those of the whole minibatch
             follow each other ([1, L, P]), and the weights of each crop's removed ones sum to 1.
         """
-        noise_BL, *present = told
+        noise_BL, *present = arguments
         if not present:
             everything = tuple(range(self.config.num_channels))
             return self._restore([ChannelGroup(crops_BCHW, noise_BL, everything)])[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from phenoscale.reports.config import ReportConfig
 from phenoscale.reports.figures.interactive import plotly_script
-from phenoscale.reports.material import Material
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.page import render_page
 from phenoscale.reports.sections.all_rows import rows_section
 from phenoscale.reports.sections.batch_effect import batch_effect_section
@@ -33,29 +33,29 @@ class Composed:
     sections: tuple[Section, ...]
 
 
-def compose_report(material: Material, *, config: ReportConfig) -> Composed:
+def compose_report(inputs: ReportInputs, *, config: ReportConfig) -> Composed:
     """Write the page."""
-    families, published = families_section(material), published_section(material)
+    families, published = families_section(inputs), published_section(inputs)
     sections = (
         *([families] if families is not None else []),
-        screen_section(material),
-        curation_section(material),
-        training_section(material),
-        reconstruction_section(material, num_shown=config.num_reconstructions),
-        probe_section(material),
-        recall_section(material),
-        replicates_section(material),
-        batch_effect_section(material),
+        screen_section(inputs),
+        curation_section(inputs),
+        training_section(inputs),
+        reconstruction_section(inputs, num_shown=config.num_reconstructions),
+        probe_section(inputs),
+        recall_section(inputs),
+        replicates_section(inputs),
+        batch_effect_section(inputs),
         *([published] if published is not None else []),
-        map_section(material, config),
-        rows_section(material),
-        registry_section(material),
-        lineage_section(material),
+        map_section(inputs, config),
+        rows_section(inputs),
+        registry_section(inputs),
+        lineage_section(inputs),
     )
     html = render_page(
         title=config.title,
-        subtitle=subtitle(material),
-        overview=overview(material),
+        subtitle=subtitle(inputs),
+        overview=overview(inputs),
         sections=sections,
         plotting=plotly_script(),
     )

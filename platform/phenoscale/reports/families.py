@@ -19,8 +19,8 @@ from phenoscale.reports.benchmark_rows import (
     step_of,
 )
 from phenoscale.reports.figures.palette import in_order
+from phenoscale.reports.inputs import TrainingFacts
 from phenoscale.reports.markup import interval
-from phenoscale.reports.material import TrainingFacts
 from phenoscale.reports.probe_rows import ProbeTaskRows, probe_tasks
 from phenoscale.schema.rows import Row
 
@@ -59,7 +59,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class FamilyMaterial:
+class FamilyInputs:
     """What a comparison is made from.
 
     Attributes:
@@ -81,14 +81,14 @@ class FamilyMaterial:
         return [name for name in in_order([*self.trainings, *measured]) if name not in ("", ORACLE)]
 
 
-def family_columns(material: FamilyMaterial) -> list[Columns]:
+def family_columns(inputs: FamilyInputs) -> list[Columns]:
     """The whole comparison: cost, then one group a probe task, an annotation source, mechanism of action."""
-    groups = [_cost(material)]
-    groups += [_probe(task, encoders=material.encoders) for task in choosing_tasks(material.probe_rows)]
-    groups += [_recall(found) for found in recall_tables(material.rows)]
-    mechanisms = [row for row in material.rows if row.benchmark == "moa" and row.metric == "nsc_accuracy"]
+    groups = [_cost(inputs)]
+    groups += [_probe(task, encoders=inputs.encoders) for task in choosing_tasks(inputs.probe_rows)]
+    groups += [_recall(found) for found in recall_tables(inputs.rows)]
+    mechanisms = [row for row in inputs.rows if row.benchmark == "moa" and row.metric == "nsc_accuracy"]
     if mechanisms:
-        groups.append(_mechanisms(mechanisms, encoders=material.encoders))
+        groups.append(_mechanisms(mechanisms, encoders=inputs.encoders))
     return groups
 
 
@@ -100,11 +100,11 @@ def choosing_tasks(rows: Sequence[Row]) -> list[ProbeTaskRows]:
     return list(tasks.values())
 
 
-def _cost(material: FamilyMaterial) -> Columns:
+def _cost(inputs: FamilyInputs) -> Columns:
     cells = {}
-    for name in material.encoders:
-        count = material.num_parameters.get(name)
-        training = material.trainings.get(name)
+    for name in inputs.encoders:
+        count = inputs.num_parameters.get(name)
+        training = inputs.trainings.get(name)
         spent = ("", "", "") if training is None else _spent(training)
         cells[name] = tuple(map(Cell, ("" if count is None else f"{count:,}", *spent)))
     heads = ("encoder parameters", "CPU seconds", "crops seen", "GFLOP per crop")

@@ -45,9 +45,9 @@ def run_report(config: ReportConfig, *, observe: Observer = ignore) -> StageResu
 def _build(output: Output, *, config: ReportConfig) -> Mapping[str, Any]:
     folder = output.folder
     from phenoscale.reports.compose import compose_report
-    from phenoscale.reports.material import read_material
+    from phenoscale.reports.inputs import read_inputs
 
-    composed = compose_report(read_material(config), config=config)
+    composed = compose_report(read_inputs(config), config=config)
     write_atomic(folder / REPORT_FILE, composed.html.encode("utf-8"))
     return {
         "report": REPORT_FILE,

@@ -36,9 +36,9 @@ from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.storage import digest_file
-from phenoscale.training.average import WeightAverage
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
+from phenoscale.training.weight_average import WeightAverage
 
 HEADER_FILE = "checkpoint.json"
 FORMAT_VERSION = 1

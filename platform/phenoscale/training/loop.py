@@ -24,22 +24,22 @@ from phenoscale.models.families import build_model
 from phenoscale.models.losses import loss_terms
 from phenoscale.models.objectives import Prediction, TrainingModel
 from phenoscale.models.preprocess import standardize
-from phenoscale.training.average import WeightAverage
 from phenoscale.training.checkpoints import Checkpoints, Trained
-from phenoscale.training.feed import Feed, MicroBatch
-from phenoscale.training.finite import stop_unless_finite
+from phenoscale.training.finite_guard import stop_unless_finite
 from phenoscale.training.guards import Verdict, diverged_error
-from phenoscale.training.journal import Journal
+from phenoscale.training.micro_batches import MicroBatch, MicroBatchLoader
 from phenoscale.training.optimizer import build_optimizer, follow_schedule
 from phenoscale.training.precision import autocast
 from phenoscale.training.preemption import preempted_error
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.recompute import recompute_blocks
+from phenoscale.training.recorder import Recorder
 from phenoscale.training.settings import TrainingSettings, plan_batch
 from phenoscale.training.sharding import accumulating, gradient_norm, whole_model, wrap_model
 from phenoscale.training.task import StepTerms, TrainingTask
+from phenoscale.training.weight_average import WeightAverage
 
-Judge = Callable[[Prediction], dict[str, Tensor]]
+LossFunction = Callable[[Prediction], dict[str, Tensor]]
 
 
 class TrainingResult(NamedTuple):
@@ -70,13 +70,15 @@ def train(task: TrainingTask) -> TrainingResult:
         context.enter_context(contextlib.closing(checkpoints))
         trained = prepare(model, settings=settings, ranks=ranks)
         step = checkpoints.load_newest(trained)
-        journal = Journal(task, first_step=step)
-        if journal.verdict is not Verdict.STOP:
-            feed = Feed(task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=step)
-            context.enter_context(feed)
+        recorder = Recorder(task, first_step=step)
+        if recorder.verdict is not Verdict.STOP:
+            loader = MicroBatchLoader(
+                task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=step
+            )
+            context.enter_context(loader)
             context.enter_context(task.preemption.deferred())
-            context.enter_context(journal)
-            step = _take_steps(trained, feed, first_step=step, checkpoints=checkpoints, journal=journal)
+            context.enter_context(recorder)
+            step = _take_steps(trained, loader, first_step=step, checkpoints=checkpoints, recorder=recorder)
         if trained.ema is not None:
             trained.ema.exchange()
         model = whole_model(model, settings=settings, ranks=ranks)
@@ -93,35 +95,43 @@ def prepare(model: TrainingModel, *, settings: TrainingSettings, ranks: Ranks) -
 
 
 def _take_steps(
-    trained: Trained, feed: Feed, *, first_step: int, checkpoints: Checkpoints, journal: Journal
+    trained: Trained,
+    loader: MicroBatchLoader,
+    *,
+    first_step: int,
+    checkpoints: Checkpoints,
+    recorder: Recorder,
 ) -> int:
     """Train until the last step, or until a callback stops; returns the steps done."""
-    task, step = feed.task, first_step
-    judge = build_judge(task.settings, device=task.ranks.device)
+    task, step = loader.task, first_step
+    compute_loss = build_loss(task.settings, device=task.ranks.device)
     while step < task.settings.schedule.num_steps:
-        terms = take_step(trained, feed, step=step, judge=judge)
+        terms = take_step(trained, loader, step=step, compute_loss=compute_loss)
         step += 1
-        verdict = journal.write(step, terms=terms, trained=trained, waited_seconds=feed.waited_seconds)
+        verdict = recorder.write(step, terms=terms, trained=trained, waited_seconds=loader.waited_seconds)
         _act_on(verdict, step=step, terms=terms, trained=trained, task=task, checkpoints=checkpoints)
         if verdict is Verdict.STOP:
             break
     return step
 
 
-def take_step(trained: Trained, feed: Feed, *, step: int, judge: Judge) -> StepTerms:
+def take_step(
+    trained: Trained, loader: MicroBatchLoader, *, step: int, compute_loss: LossFunction
+) -> StepTerms:
     """One optimizer step on a global batch; returns its means over all ranks.
 
     What the process has to know about the step it fetches from the device at once, after the backward pass
     and before the update: so weights are never spoiled, and the one gap in the GPU's work is as long as the
     optimizer takes to be launched, while the next forward pass is launched behind the optimizer's kernels.
     """
-    task, settings, num_accumulations = feed.task, feed.task.settings, feed.batch.num_accumulations
+    task, settings, num_parts = loader.task, loader.task.settings, loader.batch.num_accumulations
     torch.manual_seed(noise_seed(settings.seed, step=step, rank=task.ranks.rank))
     own: list[dict[str, Tensor]] = []
-    for number, micro in enumerate(islice(feed, num_accumulations), start=1):
-        with accumulating(trained.model, is_last=number == num_accumulations):
-            own.append(_backward(trained.model, micro, task=task, judge=judge, num_parts=num_accumulations))
-    own_terms = torch.stack([torch.stack(list(terms.values())) for terms in own])
+    for number, micro in enumerate(islice(loader, num_parts), start=1):
+        with accumulating(trained.model, is_last=number == num_parts):
+            terms = _backward(trained.model, micro, task=task, compute_loss=compute_loss, num_parts=num_parts)
+            own.append(terms)
+    own_terms = torch.stack([torch.stack(list(each.values())) for each in own])
     norm = gradient_norm(trained.model)
     result = _fetch(own_terms, names=list(own[0]), norm=norm, task=task)
     stop_unless_finite(result, own_terms=own_terms, minibatch=micro.minibatch, step=step, task=task)
@@ -133,21 +143,23 @@ def take_step(trained: Trained, feed: Feed, *, step: int, judge: Judge) -> StepT
     return result
 
 
-def build_judge(settings: TrainingSettings, *, device: torch.device) -> Judge:
+def build_loss(settings: TrainingSettings, *, device: torch.device) -> LossFunction:
     """What turns a prediction into loss terms; compiled on a GPU, where that joins its many small kernels."""
-    judge: Judge = functools.partial(loss_terms, loss=settings.loss)
-    return torch.compile(judge) if settings.compile_blocks and device.type == "cuda" else judge
+    compute_loss: LossFunction = functools.partial(loss_terms, loss=settings.loss)
+    if settings.compile_blocks and device.type == "cuda":
+        compute_loss = torch.compile(compute_loss)
+    return compute_loss
 
 
 def _backward(
-    model: nn.Module, micro: MicroBatch, *, task: TrainingTask, judge: Judge, num_parts: int
+    model: nn.Module, micro: MicroBatch, *, task: TrainingTask, compute_loss: LossFunction, num_parts: int
 ) -> dict[str, Tensor]:
     """Add one of so many micro-batches to the gradients; returns its loss terms."""
     settings, device = task.settings, task.ranks.device
     ready_BCHW = standardize(micro.crops_BCHW, intensity_scale=settings.intensity_scale)
     with autocast(settings.precision, device=device):
         prediction = model(ready_BCHW, *micro.arguments)
-    terms = judge(prediction)
+    terms = compute_loss(prediction)
     torch.autograd.backward(terms["loss"] / num_parts)
     return {name: value.detach() for name, value in terms.items()}
 

@@ -17,8 +17,8 @@ import torch
 from phenoscale.loading.crops import CropMinibatch
 from phenoscale.loading.prefetch import Prefetcher
 from phenoscale.models.families import build_model
-from phenoscale.training.feed import Feed
-from phenoscale.training.loop import build_judge, own_randomness, prepare, take_step
+from phenoscale.training.loop import build_loss, own_randomness, prepare, take_step
+from phenoscale.training.micro_batches import MicroBatchLoader
 from phenoscale.training.settings import plan_batch
 from phenoscale.training.task import CropSource, TrainingTask
 
@@ -61,17 +61,19 @@ def measure_speed(task: TrainingTask, *, part: Part, num_steps: int, num_warmup_
             same_plate=model.needs_same_plate,
         )
         trained = None if part == "loader" else prepare(model, settings=settings, ranks=ranks)
-        judge = build_judge(settings, device=ranks.device)
+        compute_loss = build_loss(settings, device=ranks.device)
         started = 0.0
-        with Feed(task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0) as feed:
+        with MicroBatchLoader(
+            task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0
+        ) as loader:
             for step in range(schedule.num_steps):
                 if step == num_warmup_steps:
                     _wait_for(ranks.device)
                     started = time.monotonic()
                 if trained is None:
-                    assert sum(1 for _ in islice(feed, batch.num_accumulations)), "crops come at every step"
+                    assert sum(1 for _ in islice(loader, batch.num_accumulations)), "crops come at every step"
                 else:
-                    take_step(trained, feed, step=step, judge=judge)
+                    take_step(trained, loader, step=step, compute_loss=compute_loss)
             _wait_for(ranks.device)
     return Speed(num_steps * settings.global_batch, time.monotonic() - started)
 

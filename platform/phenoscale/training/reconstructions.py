@@ -85,15 +85,15 @@ def reconstruct(
     """Mask and restore the center crops of some fields, all of which have the same channels."""
     device = next(model.parameters()).device
     crops = read_fixed_crops(fields, rows=rows, settings=settings)
-    is_shown, told = np.ones(len(fields.channels), dtype=bool), [crops.told.to(device)]
+    is_shown, arguments = np.ones(len(fields.channels), dtype=bool), [crops.noise_or_labels.to(device)]
     if crops.present_NC is not None:
         assert bool((crops.present_NC == crops.present_NC[0]).all()), "crops shown have the same channels"
         is_shown = crops.present_NC[0].numpy()
-        told.append(crops.present_NC)
+        arguments.append(crops.present_NC)
     model.eval()
     original = standardize(crops.crops_NCHW.to(device), intensity_scale=settings.intensity_scale)
     with autocast(settings.precision, device=device):
-        prediction = model(original, *told)
+        prediction = model(original, *arguments)
     tokens = (len(rows), -1, prediction.target_BLP.shape[2])
     hidden_NL1 = (prediction.mask_BL > 0).float().reshape(len(rows), -1, 1)
     target_NLP = prediction.target_BLP.reshape(tokens)

@@ -36,29 +36,33 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FixedCrops:
-    """Raw center crops, and what the model is told beside them.
+    """Raw center crops, and what the model gets beside them.
 
     Attributes:
         crops_NCHW: raw intensities.
-        told: noise [N, L] of their masks, or their labels [N].
+        noise_or_labels: noise [N, L] of their masks, or their labels [N].
         present_NC: which channels each crop has; None if all have all.
         run_length: so many crops that follow each other are of one plate and go through the model together.
     """
 
     crops_NCHW: Tensor
-    told: Tensor
+    noise_or_labels: Tensor
     present_NC: Tensor | None = None
     run_length: int = 1
 
     @property
     def is_masked(self) -> bool:
-        """Whether the model restores hidden patches, and is not told labels."""
-        return self.told.is_floating_point()
+        """Whether the model restores hidden patches, and does not learn from labels."""
+        return self.noise_or_labels.is_floating_point()
 
     def batches(self) -> Iterator[tuple[Tensor, ...]]:
         """Crops and the model's further arguments in batches; none where a rank has no crop."""
         size = max(BATCH // self.run_length, 1) * self.run_length
-        tensors = [self.crops_NCHW, self.told, *([] if self.present_NC is None else [self.present_NC])]
+        tensors = [
+            self.crops_NCHW,
+            self.noise_or_labels,
+            *([] if self.present_NC is None else [self.present_NC]),
+        ]
         if len(self.crops_NCHW):
             yield from zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
@@ -128,14 +132,14 @@ def read_fixed_crops(
             crops_NCHW[start:end] = batch.crops_BCHW
             start = end
     if model.num_mask_tokens:
-        told = _fixed_noise(chosen, num_tokens=model.num_mask_tokens)
+        noise_or_labels = _fixed_noise(chosen, num_tokens=model.num_mask_tokens)
     else:
         assert labels is not None, "a family without a mask learns from labels"
-        told = torch.from_numpy(labels[rows[chosen]])
+        noise_or_labels = torch.from_numpy(labels[rows[chosen]])
     present_NC = fields.present_of(rows[chosen]) if len(chosen) else None
     return FixedCrops(
         torch.from_numpy(crops_NCHW),
-        told,
+        noise_or_labels,
         None if present_NC is None else torch.from_numpy(present_NC),
         max(model.needs_same_plate, 1),
     )
@@ -160,10 +164,10 @@ def validation_terms(
     names = ["loss"] if crops.is_masked else ["loss", "accuracy"]
     total = torch.zeros(1 + len(names), dtype=torch.float64, device=ranks.device)
     with put_together(model):  # ranks may have different numbers of batches
-        for raw_BCHW, told, *present in crops.batches():
+        for raw_BCHW, noise_or_labels, *present in crops.batches():
             ready = standardize(raw_BCHW.to(ranks.device), intensity_scale=settings.intensity_scale)
             with autocast(settings.precision, device=ranks.device):
-                prediction = model(ready, told.to(ranks.device), *present)
+                prediction = model(ready, noise_or_labels.to(ranks.device), *present)
             terms = loss_terms(prediction, loss=settings.loss)
             means = torch.stack([torch.ones_like(terms["loss"]), *(terms[name] for name in names)])
             total += means.double() * len(raw_BCHW)

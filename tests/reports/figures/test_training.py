@@ -1,4 +1,4 @@
-"""The course of a training."""
+"""The curves of a training."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ def test_a_plateau_and_what_came_after_it_are_named() -> None:
 
 
 def _drawn(views: list[LossView], *, monitors: list[Monitor] | None = None) -> str:
-    return draw_training(views, monitors=monitors or [], y_label="the loss", name="drawn", alt="a course")
+    return draw_training(views, monitors=monitors or [], y_label="the loss", name="drawn", alt="curves")

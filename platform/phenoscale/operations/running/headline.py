@@ -69,10 +69,10 @@ def families_tables(
     *, trainings: Mapping[str, Path], probe: Path, benchmark: Path
 ) -> tuple[HeadlineTable, ...]:
     """What each of several encoders cost and knows: the columns of the report's table, group by group."""
-    from phenoscale.reports.families import FamilyMaterial, family_columns
-    from phenoscale.reports.material import read_num_parameters, read_training
+    from phenoscale.reports.families import FamilyInputs, family_columns
+    from phenoscale.reports.inputs import read_num_parameters, read_training
 
-    material = FamilyMaterial(
+    inputs = FamilyInputs(
         trainings={name: read_training(place) for name, place in trainings.items()},
         num_parameters=read_num_parameters(probe),
         probe_rows=read_rows(probe),
@@ -84,7 +84,7 @@ def families_tables(
             group.heads,
             {name: tuple(cell.text for cell in cells) for name, cells in group.cells.items()},
         )
-        for group in family_columns(material)
+        for group in family_columns(inputs)
     )
 
 

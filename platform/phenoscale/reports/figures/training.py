@@ -1,4 +1,4 @@
-"""The course of a training: its loss against crops, time and FLOPs, and what the monitors saw."""
+"""The curves of a training: its loss against crops, time and FLOPs, and what the monitors saw."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _draw_monitor(axes: Axes, monitor: Monitor, *, x_label: str) -> None:
 
 
 def smoothed(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    """A centered moving average over a fifteenth of the course.
+    """A centered moving average over a fifteenth of the curve.
 
     At the start, where a loss falls fast, the window shrinks; at the end it keeps what it has behind it.
     """

@@ -1,1 +1,1 @@
-"""The sections of the report, in the order of the page: each turns material into one piece of HTML."""
+"""The sections of the report, in the order of the page: each makes one piece of HTML of the inputs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phenoscale.reports.figures.palette import in_order
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, code, interval, join, number, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
@@ -27,9 +27,9 @@ _HEADER = (
 _NUMERIC = ("value", "n", "excluded")
 
 
-def rows_section(material: Material) -> Section:
+def rows_section(inputs: ReportInputs) -> Section:
     """The long table of everything that was measured."""
-    rows = in_reading_order([*material.rows, *material.probe_rows])
+    rows = in_reading_order([*inputs.rows, *inputs.probe_rows])
     return Section(
         name="rows",
         title="All numbers",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, skipped, step_of
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.palette import encoder_label, in_order
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, explain, figure, interval, join, number, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
@@ -23,10 +23,10 @@ _TITLES = {
 _WELLS = {"negative_controls": "negative controls", "all": "all wells", "map": "the map of genes"}
 
 
-def batch_effect_section(material: Material) -> Section:
+def batch_effect_section(inputs: ReportInputs) -> Section:
     """Predictability before and after correction."""
-    rows = before_and_after(material.rows, benchmark="batch_effect")
-    reason = skipped(material.rows, benchmark="batch_effect")
+    rows = before_and_after(inputs.rows, benchmark="batch_effect")
+    reason = skipped(inputs.rows, benchmark="batch_effect")
     return Section(
         name="batch-effects",
         title="Batch effects",

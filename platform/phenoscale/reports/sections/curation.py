@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Markup, figure, join, plural, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.manifest import FunnelStep, Manifest
 
 _SPLITS = ("train", "validation", "test")
 
 
-def curation_section(material: Material) -> Section:
+def curation_section(inputs: ReportInputs) -> Section:
     """The funnel and the splits."""
     return Section(
         name="curation",
         title="Curation",
         lead="Which fields became training data, and what each rule removed.",
-        body=_body(material.manifest) if material.manifest else None,
+        body=_body(inputs.manifest) if inputs.manifest else None,
         absent="No manifest was given, so the curation funnel is not shown.",
     )
 

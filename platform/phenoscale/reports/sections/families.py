@@ -6,7 +6,7 @@ from phenoscale.reports.benchmark_rows import BEFORE, FINAL, ORACLE, RecallTable
 from phenoscale.reports.families import (
     NOT_RECORDED,
     Cell,
-    FamilyMaterial,
+    FamilyInputs,
     choosing_tasks,
     family_columns,
 )
@@ -14,24 +14,24 @@ from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import GOOD, encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.scaling import scaling_part
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
 
-def families_section(material: Material) -> Section | None:
+def families_section(inputs: ReportInputs) -> Section | None:
     """The comparison of several trainings; None for a report on one."""
-    if len(material.trainings) < 2:
+    if len(inputs.trainings) < 2:
         return None
-    compared = FamilyMaterial(
-        trainings=material.trainings,
-        num_parameters=material.num_parameters,
-        probe_rows=material.probe_rows,
-        rows=material.rows,
+    compared = FamilyInputs(
+        trainings=inputs.trainings,
+        num_parameters=inputs.num_parameters,
+        probe_rows=inputs.probe_rows,
+        rows=inputs.rows,
     )
-    recalls = recall_tables(material.rows)
+    recalls = recall_tables(inputs.rows)
     return Section(
         name="families",
         title="Model families",
@@ -48,7 +48,7 @@ def families_section(material: Material) -> Section | None:
     )
 
 
-def _table(compared: FamilyMaterial) -> Markup:
+def _table(compared: FamilyInputs) -> Markup:
     """All groups of columns in one table, a line per encoder and the lines that say what to compare with."""
     groups = family_columns(compared)
     header = ["", *(f"{group.subject} {head}".strip() for group in groups for head in group.heads)]
@@ -75,7 +75,7 @@ def _stacked(cell: Cell) -> Markup:
     return join([cell.number, tag("br"), tag("span", cell.interval, class_="interval")])
 
 
-def _notes(compared: FamilyMaterial) -> Markup:
+def _notes(compared: FamilyInputs) -> Markup:
     text = (
         "CPU seconds are those of all training processes; GFLOP per crop is one forward pass, decoder and "
         "masking included, of which a training step takes about three. The best block of an encoder is the "
@@ -91,7 +91,7 @@ def _notes(compared: FamilyMaterial) -> Markup:
     return paragraph(text + (f" {NOT_RECORDED.capitalize()}: by an older training." if silent else ""))
 
 
-def _block_figure(compared: FamilyMaterial) -> Markup | None:
+def _block_figure(compared: FamilyInputs) -> Markup | None:
     changes = [
         Change(
             panel=task.task.replace("_", " "),

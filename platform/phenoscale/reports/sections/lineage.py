@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from phenoscale.reports.ancestry import Ancestor, Ancestry
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, code, duration, figure, join, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 
 _BOX_WIDTH: Final = 176
@@ -17,9 +17,9 @@ _GAP_Y: Final = 34
 _MARGIN: Final = 12
 
 
-def lineage_section(material: Material) -> Section:
+def lineage_section(inputs: ReportInputs) -> Section:
     """Graph and table of the stages that led to this report."""
-    ancestry = material.ancestry
+    ancestry = inputs.ancestry
     body = None
     if ancestry.stages:
         caption = join(

@@ -10,6 +10,7 @@ from phenoscale.reports.benchmark_rows import name_step
 from phenoscale.reports.config import ReportConfig
 from phenoscale.reports.figures.interactive import MapPoints, draw_heatmap, draw_map
 from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.map_view import (
     MapView,
     Neighbors,
@@ -20,19 +21,18 @@ from phenoscale.reports.map_view import (
     view_map,
 )
 from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, percent, plural, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 
 MIN_POINTS = 3
 
 
-def map_section(material: Material, config: ReportConfig) -> Section:
+def map_section(inputs: ReportInputs, config: ReportConfig) -> Section:
     """The overview of one map: the configured one, else the first."""
-    name = config.shown_map if config.shown_map in material.maps else next(iter(material.maps), "")
-    shown = material.maps.get(name)
+    name = config.shown_map if config.shown_map in inputs.maps else next(iter(inputs.maps), "")
+    shown = inputs.maps.get(name)
     body = None
     if shown is not None and len(shown) >= MIN_POINTS:
-        view = view_map(shown, groups=material.groups, max_points=config.max_map_points, seed=config.seed)
+        view = view_map(shown, groups=inputs.groups, max_points=config.max_map_points, seed=config.seed)
         steps = [str(step.get("name")) for step in shown.steps]
         body = join(
             [

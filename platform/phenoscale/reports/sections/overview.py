@@ -14,6 +14,7 @@ from phenoscale.reports.benchmark_rows import (
     source_label,
 )
 from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import (
     Markup,
     card,
@@ -27,62 +28,61 @@ from phenoscale.reports.markup import (
     plural,
     tag,
 )
-from phenoscale.reports.material import Material
 from phenoscale.reports.probe_rows import choosing_row
 from phenoscale.schema.rows import Row
 
 UNTRAINED = "untrained"
 
 
-def subtitle(material: Material) -> str:
+def subtitle(inputs: ReportInputs) -> str:
     """What this page is about, in one line."""
     parts = []
-    if material.screen is not None:
-        parts.append(f"Screen “{material.screen.header.screen}”")
-        parts.append(plural(len(material.screen.header.plates), "plate"))
-    if material.encoder is not None:
-        parts.append(material.encoder.describe())
-    started = [str(node.record.get("started", ""))[:10] for node in material.ancestry.stages.values()]
+    if inputs.screen is not None:
+        parts.append(f"Screen “{inputs.screen.header.screen}”")
+        parts.append(plural(len(inputs.screen.header.plates), "plate"))
+    if inputs.encoder is not None:
+        parts.append(inputs.encoder.describe())
+    started = [str(node.record.get("started", ""))[:10] for node in inputs.ancestry.stages.values()]
     if any(started):
         parts.append(f"computed {max(started)}")
     return " · ".join(parts) or "Outputs of a Phenoscale pipeline"
 
 
-def overview(material: Material) -> Markup:
+def overview(inputs: ReportInputs) -> Markup:
     """Cards, and the same in sentences."""
-    recall = headline_recall(material.rows)
+    recall = headline_recall(inputs.rows)
     shown = [
-        *(_recall_cards(recall, shown=material.shown) if recall else []),
-        *_probe_cards(material),
-        *_moa_cards(material.rows, shown=material.shown),
-        *_training_cards(material),
-        *_registry_cards(material),
-        *_time_cards(material),
+        *(_recall_cards(recall, shown=inputs.shown) if recall else []),
+        *_probe_cards(inputs),
+        *_moa_cards(inputs.rows, shown=inputs.shown),
+        *_training_cards(inputs),
+        *_registry_cards(inputs),
+        *_time_cards(inputs),
     ]
     content = cards(shown) if shown else missing("None of the inputs has a headline number.")
-    sentence = _in_words(recall, material) if recall else None
+    sentence = _in_words(recall, inputs) if recall else None
     return tag("section", tag("h2", "At a glance"), sentence, content, id="glance")
 
 
-def _in_words(recall: RecallTable, material: Material) -> Markup | None:
-    trained = recall.find(material.shown, step=FINAL)
+def _in_words(recall: RecallTable, inputs: ReportInputs) -> Markup | None:
+    trained = recall.find(inputs.shown, step=FINAL)
     if trained is None or trained.value is None:
         return None
     text = (
-        f"After correction the map of the {encoder_label(material.shown)} recalls "
+        f"After correction the map of the {encoder_label(inputs.shown)} recalls "
         f"{percent(trained.value)} of the known relationships ({source_label(recall.source)}), "
         f"{_times(trained.value, recall.chance)} what chance gives"
     )
     others = []
     for name in recall.encoders:
         row = recall.find(name, step=FINAL)
-        if name != material.shown and row is not None and row.value is not None:
+        if name != inputs.shown and row is not None and row.value is not None:
             others.append(f"{encoder_label(name)} {percent(row.value)}")
     oracle = recall.find(ORACLE, step=FINAL)
     if oracle is not None and oracle.value is not None:
         others.append(f"planted truth {percent(oracle.value)}")
     text += f" ({', '.join(others)})." if others else "."
-    before = recall.find(material.shown, step=BEFORE)
+    before = recall.find(inputs.shown, step=BEFORE)
     if before is not None and before.value is not None:
         change = trained.value - before.value
         word = "left it at" if abs(change) < 0.005 else "raised it from" if change > 0 else "lowered it from"
@@ -120,18 +120,18 @@ def _recall_cards(recall: RecallTable, *, shown: str) -> list[Markup]:
     return found
 
 
-def _probe_cards(material: Material) -> list[Markup]:
-    row = choosing_row(material.probe_rows, encoder=material.shown)
+def _probe_cards(inputs: ReportInputs) -> list[Markup]:
+    row = choosing_row(inputs.probe_rows, encoder=inputs.shown)
     if row is None or row.value is None:
         return []
-    untrained = choosing_row(material.probe_rows, encoder=UNTRAINED)
+    untrained = choosing_row(inputs.probe_rows, encoder=UNTRAINED)
     notes = [f"block {row.settings.get('block')} of the encoder"]
     if untrained is not None and untrained.value is not None:
         notes.append(f"untrained {percent(untrained.value, digits=1)}")
     confounds = next(
         (
             other
-            for other in material.probe_rows
+            for other in inputs.probe_rows
             if other.source == row.source
             and other.settings.get("features") == "confounds"
             and other.settings.get("inverse_regularization") == row.settings.get("inverse_regularization")
@@ -160,8 +160,8 @@ def _is_same_before(other: Row, row: Row) -> bool:
     return same and other.settings.get("step") == BEFORE
 
 
-def _training_cards(material: Material) -> list[Markup]:
-    encoder = material.encoder
+def _training_cards(inputs: ReportInputs) -> list[Markup]:
+    encoder = inputs.encoder
     if encoder is None or not encoder.num_training_crops:
         return []
     return [
@@ -173,8 +173,8 @@ def _training_cards(material: Material) -> list[Markup]:
     ]
 
 
-def _registry_cards(material: Material) -> list[Markup]:
-    promoted, registered = material.promoted, material.registered
+def _registry_cards(inputs: ReportInputs) -> list[Markup]:
+    promoted, registered = inputs.promoted, inputs.registered
     if promoted:
         decision = str(promoted.get("decision", ""))
         gates = promoted.get("gates", [])
@@ -204,8 +204,8 @@ def _version(record: Mapping[str, Any]) -> str:
     return f"version {number}" if number else "candidate"
 
 
-def _time_cards(material: Material) -> list[Markup]:
-    stages = material.ancestry.stages.values()
+def _time_cards(inputs: ReportInputs) -> list[Markup]:
+    stages = inputs.ancestry.stages.values()
     if not stages:
         return []
     total = sum(node.seconds for node in stages)

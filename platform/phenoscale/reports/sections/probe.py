@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from phenoscale.reports.figures.lines import LinePlot, Reference, Series, draw_lines
 from phenoscale.reports.figures.palette import BAD, encoder_color, encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import (
     Content,
     Markup,
@@ -17,7 +18,6 @@ from phenoscale.reports.markup import (
     table,
     tag,
 )
-from phenoscale.reports.material import Material
 from phenoscale.reports.probe_rows import BlockCurve, ProbeTaskRows, probe_tasks
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
@@ -25,9 +25,9 @@ from phenoscale.schema.rows import Row
 _FEATURES = {"embedding": "embedding alone", "embedding+confounds": "embedding and confounds together"}
 
 
-def probe_section(material: Material) -> Section:
+def probe_section(inputs: ReportInputs) -> Section:
     """Accuracy against block for every task, and the numbers as a table."""
-    tasks = probe_tasks(material.probe_rows)
+    tasks = probe_tasks(inputs.probe_rows)
     body = (
         join([_about(), *(_shown(task, index, tasks=tasks) for index, task in enumerate(tasks))])
         if tasks

@@ -9,18 +9,18 @@ from phenoscale.benchmarks.published.numbers import is_secondary
 from phenoscale.benchmarks.published.table import write_value
 from phenoscale.reports.benchmark_rows import FINAL, name_step, source_label, step_of, stratum_of
 from phenoscale.reports.figures.palette import encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, explain, join, paragraph, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
 _HEADER = ("", "value", "setting", "differs from ours", "citation")
 
 
-def published_section(material: Material) -> Section | None:
+def published_section(inputs: ReportInputs) -> Section | None:
     """Published numbers of what was measured here; None where nothing of it was published."""
-    own = [row for row in material.rows if step_of(row) == FINAL]
-    comparisons = compare(own, facts=_facts(material))
+    own = [row for row in inputs.rows if step_of(row) == FINAL]
+    comparisons = compare(own, facts=_facts(inputs))
     if not comparisons:
         return None
     return Section(
@@ -31,12 +31,12 @@ def published_section(material: Material) -> Section | None:
     )
 
 
-def _facts(material: Material) -> dict[str, Any]:
+def _facts(inputs: ReportInputs) -> dict[str, Any]:
     """What the rows do not say themselves: the screen, the steps of the map, its size."""
     facts: dict[str, Any] = {}
-    if material.screen is not None:
-        facts["dataset"] = material.screen.header.screen
-    shown = material.maps.get(material.shown)
+    if inputs.screen is not None:
+        facts["dataset"] = inputs.screen.header.screen
+    shown = inputs.maps.get(inputs.shown)
     if shown is not None:
         facts["num_perturbations"] = len(shown)
         steps = [name_step(str(step.get("name"))) for step in shown.steps]

@@ -14,6 +14,7 @@ from phenoscale.reports.benchmark_rows import (
 )
 from phenoscale.reports.figures.lines import LinePlot, Reference, Series, draw_lines
 from phenoscale.reports.figures.palette import encoder_color, encoder_label
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import (
     Content,
     Markup,
@@ -27,17 +28,16 @@ from phenoscale.reports.markup import (
     table,
     tag,
 )
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
 _DIFFERENCE = "recall_difference"
 
 
-def recall_section(material: Material) -> Section:
+def recall_section(inputs: ReportInputs) -> Section:
     """One part per annotation source and stratum."""
-    tables = recall_tables(material.rows)
-    reason = skipped(material.rows, benchmark="recall")
+    tables = recall_tables(inputs.rows)
+    reason = skipped(inputs.rows, benchmark="recall")
     body = None
     if tables:
         body = join([_about(tables[0]), *(_source(found, index) for index, found in enumerate(tables))])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, code, facts, join, number, paragraph, table, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 
 
-def registry_section(material: Material) -> Section:
+def registry_section(inputs: ReportInputs) -> Section:
     """Version, gates and decision."""
-    registered, promoted = material.registered, material.promoted
+    registered, promoted = inputs.registered, inputs.promoted
     body = None
     if registered or promoted:
         body = join(

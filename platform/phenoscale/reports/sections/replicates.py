@@ -8,8 +8,8 @@ from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, s
 from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import encoder_label, in_order
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Markup, figure, join, missing, tag
-from phenoscale.reports.material import Material
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import Row
 
@@ -19,13 +19,13 @@ _MOA_METRICS = {
 }
 
 
-def replicates_section(material: Material) -> Section:
+def replicates_section(inputs: ReportInputs) -> Section:
     """Replicate consistency and nearest-neighbor mechanism of action."""
-    consistency = before_and_after(material.rows, benchmark="consistency", metric="ks_mean")
-    moa = before_and_after(material.rows, benchmark="moa")
+    consistency = before_and_after(inputs.rows, benchmark="consistency", metric="ks_mean")
+    moa = before_and_after(inputs.rows, benchmark="moa")
     body = None
     if consistency or moa:
-        reason = skipped(material.rows, benchmark="moa")
+        reason = skipped(inputs.rows, benchmark="moa")
         body = join(
             [
                 _consistency(consistency) if consistency else None,

@@ -8,26 +8,26 @@ from typing import Any
 import pandas as pd
 
 from phenoscale.reports.figures.palette import stain_color
+from phenoscale.reports.inputs import ReportInputs, ScreenFacts
 from phenoscale.reports.markup import Content, Markup, explain, facts, join, paragraph, plural, table, tag
-from phenoscale.reports.material import Material, ScreenFacts
 from phenoscale.reports.sections.section import Section
 
 _WELL = ["experiment", "plate", "well"]
 
 
-def screen_section(material: Material) -> Section:
+def screen_section(inputs: ReportInputs) -> Section:
     """Plates, wells, channels, and what is on the plates."""
     return Section(
         name="screen",
         title="The screen",
         lead="What was imaged: plates, stains, and what was done to the cells.",
-        body=_body(material.screen, material) if material.screen else None,
+        body=_body(inputs.screen, inputs) if inputs.screen else None,
         absent="No screen store was given, so plates and wells are not shown.",
     )
 
 
-def _body(screen: ScreenFacts, material: Material) -> Markup:
-    simulated = material.ancestry.of_stage("simulate")
+def _body(screen: ScreenFacts, inputs: ReportInputs) -> Markup:
+    simulated = inputs.ancestry.of_stage("simulate")
     return join(
         [
             _facts(screen),

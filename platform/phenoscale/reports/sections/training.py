@@ -1,13 +1,13 @@
-"""The training: its course, and what the model restores."""
+"""The training: its curves, and crops as the model restores them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from phenoscale.reports.course import loss_views, monitors
 from phenoscale.reports.figures.palette import encoder_label
 from phenoscale.reports.figures.training import LossView, draw_training
+from phenoscale.reports.inputs import ReportInputs, TrainingFacts
 from phenoscale.reports.markup import (
     Content,
     Markup,
@@ -21,21 +21,21 @@ from phenoscale.reports.markup import (
     percent,
     tag,
 )
-from phenoscale.reports.material import Material, TrainingFacts
 from phenoscale.reports.pictures import reconstruction_gallery
 from phenoscale.reports.sections.screen import stain_legend
 from phenoscale.reports.sections.section import Section
+from phenoscale.reports.training_curves import loss_views, monitors
 
 _MASKED: Final = "A masked autoencoder hides most patches of a crop and learns to restore them."
 _LABELLED: Final = "A weakly supervised encoder learns to tell from a crop which perturbation it shows."
 
 
-def training_section(material: Material) -> Section:
+def training_section(inputs: ReportInputs) -> Section:
     """Loss curves, what the monitors saw, and the settings that made them, training by training."""
-    trainings = {name: training for name, training in material.trainings.items() if training.records}
+    trainings = {name: training for name, training in inputs.trainings.items() if training.records}
     leads = dict.fromkeys(_LABELLED if _has_labels(training) else _MASKED for training in trainings.values())
     parts = [
-        join([_heading(name, among=len(trainings)), _course(training, name=f"training-{index}")])
+        join([_heading(name, among=len(trainings)), _curves(training, name=f"training-{index}")])
         for index, (name, training) in enumerate(trainings.items())
     ]
     return Section(
@@ -47,11 +47,11 @@ def training_section(material: Material) -> Section:
     )
 
 
-def reconstruction_section(material: Material, *, num_shown: int) -> Section:
+def reconstruction_section(inputs: ReportInputs, *, num_shown: int) -> Section:
     """Masked crops, what each model made of them, and the originals."""
     kept = {
         name: training.reconstructions
-        for name, training in material.trainings.items()
+        for name, training in inputs.trainings.items()
         if training.reconstructions is not None
     }
     body = None
@@ -103,7 +103,7 @@ def _has_labels(training: TrainingFacts) -> bool:
     )
 
 
-def _course(training: TrainingFacts, *, name: str) -> Markup:
+def _curves(training: TrainingFacts, *, name: str) -> Markup:
     views = loss_views(training)
     what = "classification loss" if _has_labels(training) else "reconstruction loss"
     drawn = draw_training(

@@ -60,7 +60,7 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportInputs:
     """The inputs of all sections.
 
     Attributes:
@@ -96,14 +96,14 @@ class Material:
     ancestry: Ancestry = field(default_factory=Ancestry)
 
 
-def read_material(config: ReportConfig) -> Material:
+def read_inputs(config: ReportConfig) -> ReportInputs:
     """Read what the config points at.
 
     Raises:
         UserError: a place that was given but does not hold what it should.
     """
     maps = {name: read_map(place) for name, place in config.maps.items()}
-    return Material(
+    return ReportInputs(
         screen=_read_screen(config.screen) if config.screen else None,
         manifest=read_manifest(config.manifest) if config.manifest else None,
         trainings={name: read_training(Path(place)) for name, place in config.trainings.items()},

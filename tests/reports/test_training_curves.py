@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from phenoscale.reports.course import loss_views, monitors
-from phenoscale.reports.material import TrainingFacts
+from phenoscale.reports.inputs import TrainingFacts
+from phenoscale.reports.training_curves import loss_views, monitors
 
 
 def _training(records: list[dict[str, float]], **summary: Any) -> TrainingFacts:

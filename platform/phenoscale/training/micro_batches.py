@@ -1,4 +1,4 @@
-"""Micro-batches on the device: crops, and what a family's model is told beside them: mask noise or labels.
+"""Micro-batches on the device: crops, and the noise of their masks or their labels.
 
 On a GPU a thread pins them and copies them on a stream of its own, one ahead, so that neither drawing masks
 nor the copy keeps the GPU waiting. On a CPU there is nothing to copy, and a thread would only take
@@ -30,14 +30,14 @@ class MicroBatch:
 
     Attributes:
         crops_BCHW: raw intensities.
-        told: noise [B, L] of the masks, or labels [B]: the second argument of the model.
+        noise_or_labels: noise [B, L] of the masks, or labels [B]: the second argument of the model.
         present_BC: which channels each crop has, on the CPU because it decides shapes; None if all have all.
         minibatch: this process's share of the step's minibatch, of which this is a part.
         is_there: set on a GPU when the copy is done.
     """
 
     crops_BCHW: Tensor
-    told: Tensor
+    noise_or_labels: Tensor
     present_BC: Tensor | None
     minibatch: CropMinibatch
     is_there: torch.cuda.Event | None = None
@@ -45,10 +45,10 @@ class MicroBatch:
     @property
     def arguments(self) -> tuple[Tensor, ...]:
         """What the model gets after the crops."""
-        return (self.told,) if self.present_BC is None else (self.told, self.present_BC)
+        return (self.noise_or_labels,) if self.present_BC is None else (self.noise_or_labels, self.present_BC)
 
 
-class Feed:
+class MicroBatchLoader:
     """The micro-batches of a rank, step after step, on its device; use it in a `with` block.
 
     Args:
@@ -101,7 +101,7 @@ class Feed:
         if micro.is_there is not None:
             stream = torch.cuda.current_stream()
             stream.wait_event(micro.is_there)
-            for tensor in (micro.crops_BCHW, micro.told):
+            for tensor in (micro.crops_BCHW, micro.noise_or_labels):
                 tensor.record_stream(stream)  # its memory is not given away before this stream is done
         return micro
 
@@ -109,14 +109,14 @@ class Feed:
         size = self.batch.micro_batch
         for minibatch in minibatches:
             crops_BCHW = torch.from_numpy(minibatch.crops_BCHW)
-            told = self._told(minibatch)
+            noise_or_labels = self._noise_or_labels(minibatch)
             present_BC = None if minibatch.present_BC is None else torch.from_numpy(minibatch.present_BC)
             for start in range(0, len(crops_BCHW), size):
                 part = slice(start, start + size)
                 present = None if present_BC is None else present_BC[part]
-                yield MicroBatch(crops_BCHW[part], told[part], present, minibatch)
+                yield MicroBatch(crops_BCHW[part], noise_or_labels[part], present, minibatch)
 
-    def _told(self, minibatch: CropMinibatch) -> Tensor:
+    def _noise_or_labels(self, minibatch: CropMinibatch) -> Tensor:
         if not self._num_mask_tokens:
             assert self.task.labels is not None, "a family without a mask learns from labels"
             return torch.from_numpy(self.task.labels[minibatch.rows])
@@ -135,9 +135,10 @@ def _copied(items: Iterable[MicroBatch], *, device: torch.device) -> Iterator[Mi
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     for micro in items:
         with torch.cuda.device(device), torch.cuda.stream(stream):
-            crops_BCHW, told = (
-                tensor.pin_memory().to(device, non_blocking=True) for tensor in (micro.crops_BCHW, micro.told)
+            crops_BCHW, noise_or_labels = (
+                tensor.pin_memory().to(device, non_blocking=True)
+                for tensor in (micro.crops_BCHW, micro.noise_or_labels)
             )
             is_there = torch.cuda.Event()  # type: ignore[no-untyped-call]
             is_there.record(stream)
-        yield MicroBatch(crops_BCHW, told, micro.present_BC, micro.minibatch, is_there)
+        yield MicroBatch(crops_BCHW, noise_or_labels, micro.present_BC, micro.minibatch, is_there)

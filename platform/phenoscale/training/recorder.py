@@ -25,7 +25,7 @@ from phenoscale.training.task import StepTerms, TrainingTask
 from phenoscale.training.validation import validation_terms
 
 
-class Journal:
+class Recorder:
     """The record of one training, from the step at which it starts or goes on.
 
     Use it in a `with` block, which shows the progress. All ranks call `write` together.

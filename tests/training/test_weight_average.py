@@ -2,7 +2,7 @@
 
 import torch
 
-from phenoscale.training.average import WeightAverage
+from phenoscale.training.weight_average import WeightAverage
 
 
 def test_average_equals_its_sum_over_all_steps():

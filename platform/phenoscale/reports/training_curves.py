@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from phenoscale.reports.figures.training import Curve, LossView, Monitor
-from phenoscale.reports.material import TrainingFacts
+from phenoscale.reports.inputs import TrainingFacts
 
 Record = Mapping[str, float]
 
