@@ -15,6 +15,7 @@ from phenoscale.errors import (
     RetryError,
     Terminated,
     UserError,
+    error_of,
     exit_code_of,
     is_disk_full,
 )
@@ -71,3 +72,12 @@ def test_an_error_that_was_handled_on_purpose_does_not_count_as_a_cause():
 
 def test_a_user_error_that_speaks_of_a_full_disk_stays_a_user_error():
     assert exit_code_of(UserError("the rule is: no space left on device may be ...")) == EXIT_USER
+
+
+@pytest.mark.parametrize("code", [EXIT_USER, EXIT_BUG, EXIT_RETRY])
+def test_an_exit_code_of_another_process_becomes_an_error_with_that_code(code):
+    assert exit_code_of(error_of(code, message="there")) == code
+
+
+def test_what_was_interrupted_in_another_process_may_be_repeated():
+    assert exit_code_of(error_of(EXIT_INTERRUPTED, message="there")) == EXIT_RETRY

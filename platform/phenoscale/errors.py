@@ -55,6 +55,15 @@ def exit_code_of(error: BaseException) -> int:
     return EXIT_RETRY if is_disk_full(error) else EXIT_BUG
 
 
+def error_of(exit_code: int, *, message: str) -> PhenoscaleError:
+    """Return an error of another process as one of this process's, which then ends with the same exit code.
+
+    What was interrupted there may work later: that is a RetryError here.
+    """
+    kinds = {EXIT_USER: UserError, EXIT_RETRY: RetryError, EXIT_INTERRUPTED: RetryError}
+    return kinds.get(exit_code, PhenoscaleError)(message)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Say whether an error, or one that it came from, means that a disk, quota or file limit is full."""
     return any(_says_disk_full(link) for link in _chain(error))

@@ -16,7 +16,8 @@ import pytest
 from phenoscale.errors import EXIT_BUG, EXIT_RETRY, RetryError, Terminated, UserError
 from phenoscale.logs import get_logger
 from phenoscale.stages import run_stage
-from phenoscale.stages.failure import failure_path, read_failure
+from phenoscale.stages.failure import read_failure
+from phenoscale.storage import LocalStorage
 from tests.stages.conftest import SOURCES, EmbedConfig, write_sources
 
 
@@ -216,14 +217,14 @@ def test_a_failure_is_on_record_beside_the_output_until_the_stage_succeeds(chain
         _run(chain, build)
     (path,) = chain.workspace.glob("embed/*.failure.json")
     folder = path.with_name(path.name.removesuffix(".failure.json"))
-    failure = read_failure(folder)
-    assert (failure.exit_code, failure.message, failure.stage) == (code, str(error), "embed")
+    failure = read_failure(LocalStorage(path.parent), key=path.name)
+    assert (failure.exit_code, failure.message, failure.name) == (code, str(error), "embed")
     assert failure.error == type(error).__name__
     assert any("wells=3" in line for line in failure.last_log_lines)
     assert not (folder / "_SUCCESS.json").exists()
 
     assert _run(chain, lambda folder: {}).path == folder
-    assert not failure_path(folder).exists()
+    assert not path.exists()
 
 
 def test_a_full_disk_in_the_middle_of_a_stage_means_retry(chain):

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from phenoscale.stages.failure import read_failure
+from phenoscale.storage import LocalStorage
 from phenoscale.training.metrics import read_records
 from tests.support.pretraining import tiny_config
 from tests.support.pretraining_processes import (
@@ -43,7 +44,8 @@ def test_command_preempted_then_hit_by_a_bug_then_repeated_ends_with_75_70_and_0
     step = int(checkpoints[-1].name.removeprefix("step-"))
     assert read_records(live_metrics(workspace))[-1]["step"] == step >= 10
     folder = live_metrics(workspace).parents[1]
-    assert read_failure(folder).exit_code == 75
+    failure_of_stage = {"storage": LocalStorage(folder.parent), "key": f"{folder.name}.failure.json"}
+    assert read_failure(**failure_of_stage).exit_code == 75
 
     # A record that no version of ours has written: what reads it trusts that there is a loss.
     kept = live_metrics(workspace).read_text()
@@ -51,12 +53,12 @@ def test_command_preempted_then_hit_by_a_bug_then_repeated_ends_with_75_70_and_0
     code, errors = end_of(config, tmp_path)
     assert code == 70, errors
     assert "a bug of ours" in errors
-    assert read_failure(folder).exit_code == 70
+    assert read_failure(**failure_of_stage).exit_code == 70
 
     live_metrics(workspace).write_text(kept)
     code, errors = end_of(config, tmp_path)
     assert code == 0, errors
-    assert read_failure(folder) is None
+    assert read_failure(**failure_of_stage) is None
     finished = {1: one_rank, 2: two_ranks}[num_processes]
     records = [read_records(side / "metrics.jsonl") for side in (folder, finished.path)]
     assert records[0] == records[1]

@@ -1,41 +1,28 @@
 """The first rank that fails tells why; the others hand it on with its exit code."""
 
-import pytest
 import torch.distributed
 
-from phenoscale.errors import RetryError, UserError, exit_code_of
+from phenoscale.errors import UserError, exit_code_of
 from phenoscale.training.outcome import (
-    OUTCOME_FILE,
-    error_of,
     explain_lost_connection,
     is_lost_connection,
-    read_outcome,
-    write_outcome,
+    note_failure,
+    noted_failure,
 )
 
 
 def test_first_rank_that_fails_tells_why_and_what_fails_after_it_does_not(tmp_path):
-    write_outcome(tmp_path / OUTCOME_FILE, UserError("the batch does not divide"))
-    write_outcome(tmp_path / OUTCOME_FILE, RuntimeError("gloo: connection closed"))
-    outcome = read_outcome(tmp_path / OUTCOME_FILE)
-    assert outcome == {"exit_code": 2, "message": "the batch does not divide", "rank": 0}
-
-
-def test_no_outcome_is_empty(tmp_path):
-    assert read_outcome(tmp_path / OUTCOME_FILE) == {}
-
-
-@pytest.mark.parametrize("error", [UserError("a"), RetryError("b"), ValueError("c"), AssertionError()])
-def test_error_of_another_process_ends_this_one_with_the_same_exit_code(tmp_path, error):
-    assert exit_code_of(error_of(exit_code_of(error), message="there")) == exit_code_of(error)
-    write_outcome(tmp_path / OUTCOME_FILE, error)
-    explained = explain_lost_connection(tmp_path / OUTCOME_FILE)
-    assert exit_code_of(explained) == exit_code_of(error)
-    assert str(explained) == (str(error) or "AssertionError")
+    note_failure(tmp_path, UserError("the batch does not divide"))
+    note_failure(tmp_path, RuntimeError("gloo: connection closed"))
+    noted = noted_failure(tmp_path)
+    assert (noted.exit_code, noted.message, noted.name) == (2, "the batch does not divide", "rank 0")
+    error = explain_lost_connection(tmp_path)
+    assert (exit_code_of(error), str(error)) == (2, "the batch does not divide")
 
 
 def test_rank_lost_without_a_word_means_please_retry(tmp_path):
-    error = explain_lost_connection(tmp_path / OUTCOME_FILE)
+    assert noted_failure(tmp_path) is None
+    error = explain_lost_connection(tmp_path)
     assert exit_code_of(error) == 75
     assert "run the same command again" in str(error)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.training.outcome import OUTCOME_FILE, write_outcome
+from phenoscale.training.outcome import note_failure
 from phenoscale.training.worker import main
 
 CHILD = """
@@ -50,7 +50,7 @@ def test_worker_ends_when_its_parent_is_killed():
 
 
 def test_restarted_worker_repeats_an_end_that_no_restart_mends(tmp_path):
-    write_outcome(tmp_path / OUTCOME_FILE, UserError("the batch does not divide"))
+    note_failure(tmp_path, UserError("the batch does not divide"))
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"folder": str(tmp_path)}))  # without a config it cannot train
     assert main(job) == 2

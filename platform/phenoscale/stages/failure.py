@@ -1,17 +1,15 @@
-"""The failure record of a stage: `<key>.failure.json` beside its output; launchers hand no exit codes on."""
+"""The record of a failure, of a stage, a pipeline's step or a rank: launchers hand no exit codes on."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from phenoscale.errors import exit_code_of
-from phenoscale.files import write_atomic
+from phenoscale.errors import PhenoscaleError, UserError, error_of, exit_code_of
 from phenoscale.logs import get_logger
-from phenoscale.stages.commit import read_record
+from phenoscale.storage import Storage
 
 _NUM_LOG_LINES: Final = 20
 
@@ -20,46 +18,49 @@ logger = get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a stage ended without an output."""
+    """Why a piece of work ended without an output.
 
-    stage: str
-    key: str
+    Attributes:
+        name: what failed: the stage, the step of a pipeline, or the rank.
+        exit_code: what the error means to a machine.
+        error: the error's class.
+        message: what it says to a person.
+        last_log_lines: what was logged before it.
+    """
+
+    name: str
     exit_code: int
     error: str
     message: str
-    last_log_lines: tuple[str, ...]
+    last_log_lines: tuple[str, ...] = ()
+
+    def as_error(self, prefix: str = "") -> PhenoscaleError:
+        """The failure as an error of this process, which then ends with the same exit code."""
+        return error_of(self.exit_code, message=prefix + self.message)
+
+    def as_bytes(self) -> bytes:
+        """The record's content."""
+        return json.dumps(dataclasses.asdict(self), indent=1).encode()
 
 
-def failure_path(folder: Path) -> Path:
-    """Return where the failure record of an output folder lies."""
-    return folder.with_name(folder.name + ".failure.json")
+def failure_of(error: BaseException, *, name: str, lines: Sequence[str] = ()) -> Failure:
+    """The record of an error, with the last of the lines that were logged before it."""
+    kind = type(error).__name__
+    return Failure(name, exit_code_of(error), kind, str(error) or kind, tuple(lines)[-_NUM_LOG_LINES:])
 
 
-def record_failure(folder: Path, error: BaseException, *, stage: str, key: str, lines: Sequence[str]) -> None:
-    """Write the failure record; where even that has no room, the log says so and the first error stands."""
-    failure = Failure(
-        stage=stage,
-        key=key,
-        exit_code=exit_code_of(error),
-        error=type(error).__name__,
-        message=str(error),
-        last_log_lines=tuple(lines)[-_NUM_LOG_LINES:],
-    )
+def write_failure(failure: Failure, *, storage: Storage, key: str) -> None:
+    """Write a record; where even that has no room, the log says so and the first error stands."""
     try:
-        write_atomic(failure_path(folder), json.dumps(dataclasses.asdict(failure), indent=1).encode())
+        storage.write_bytes(key, failure.as_bytes())
     except Exception as second:
-        logger.warning("the failure record of stage %s could not be written: %s", stage, second)
+        logger.warning("the failure record of %s could not be written: %s", failure.name, second)
 
 
-def read_failure(folder: Path) -> Failure | None:
-    """Return why the stage of an output folder failed last, None when it did not."""
-    data: dict[str, Any] = read_record(failure_path(folder))
-    names = {field.name for field in dataclasses.fields(Failure)}
-    if set(data) != names:
+def read_failure(storage: Storage, *, key: str) -> Failure | None:
+    """Return a record, None where there is none or a broken one."""
+    try:
+        data = json.loads(storage.read_bytes(key))
+        return Failure(**{**data, "last_log_lines": tuple(data["last_log_lines"])})
+    except (UserError, ValueError, TypeError, KeyError):
         return None
-    return Failure(**{**data, "last_log_lines": tuple(data["last_log_lines"])})
-
-
-def clear_failure(folder: Path) -> None:
-    """Remove the failure record, because the stage has succeeded since."""
-    failure_path(folder).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from phenoscale.stages.commit import (
     record_output,
     write_success,
 )
-from phenoscale.stages.failure import clear_failure, record_failure
+from phenoscale.stages.failure import failure_of, write_failure
 from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
 from phenoscale.stages.lease import hold_lease, lock_path
 from phenoscale.stages.lineage import lineage_record
@@ -35,6 +35,7 @@ from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, stop_if_planning
 from phenoscale.stages.result import StageResult
 from phenoscale.stages.sources import sources_digest
+from phenoscale.storage import LocalStorage
 
 FOLDER_KEY_LENGTH: Final = 20
 
@@ -129,7 +130,7 @@ def complete_output(stage: str, *, folder: Path, key: str) -> StageResult | None
     success = read_success(folder)
     if success is None or success.key != key or changed_file(folder, success) is not None:
         return None
-    clear_failure(folder)
+    failure_path(folder).unlink(missing_ok=True)
     return StageResult(
         stage=stage,
         key=key,
@@ -152,10 +153,17 @@ def _build(stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], start
             with _full_disk_means_retry(stage.folder):
                 result = _build_and_commit(stage, build=build, started=started)
         except BaseException as error:
-            record_failure(stage.folder, error, stage=stage.name, key=stage.key, lines=lines)
+            failure = failure_of(error, name=stage.name, lines=lines)
+            record = failure_path(stage.folder)
+            write_failure(failure, storage=LocalStorage(record.parent), key=record.name)
             raise
-    clear_failure(stage.folder)
+    failure_path(stage.folder).unlink(missing_ok=True)
     return result
+
+
+def failure_path(folder: Path) -> Path:
+    """Return where the failure record of an output folder lies."""
+    return folder.with_name(folder.name + ".failure.json")
 
 
 def _build_and_commit(

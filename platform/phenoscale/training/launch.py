@@ -18,7 +18,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -27,8 +26,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from phenoscale.errors import EXIT_RETRY, RetryError
 from phenoscale.files import write_atomic
 from phenoscale.logs import ROOT_LOGGER
+from phenoscale.stages.failure import Failure
 from phenoscale.training.config import PretrainConfig
-from phenoscale.training.outcome import OUTCOME_FILE, error_of, read_outcome
+from phenoscale.training.outcome import noted_failure
 from phenoscale.training.preemption import preempted_error
 from phenoscale.training.settings import plan_batch
 
@@ -64,7 +64,7 @@ def train_in_processes(config: PretrainConfig, *, folder: Path) -> None:
                 raise KeyboardInterrupt from error
             raise preempted_error("while training; the newest checkpoint is kept") from error
         except ChildFailedError as error:
-            raise _explain(error, outcome=read_outcome(folder / OUTCOME_FILE)) from error
+            raise _explain(error, noted=noted_failure(folder)) from error
 
 
 def _launch_config(config: PretrainConfig, *, place: Path) -> LaunchConfig:
@@ -82,10 +82,10 @@ def _launch_config(config: PretrainConfig, *, place: Path) -> LaunchConfig:
     )
 
 
-def _explain(error: ChildFailedError, *, outcome: dict[str, Any]) -> Exception:
+def _explain(error: ChildFailedError, *, noted: Failure | None) -> Exception:
     """The error that a worker wrote down; without one, what its exit codes say."""
-    if outcome:
-        return error_of(int(outcome["exit_code"]), message=str(outcome["message"]))
+    if noted is not None:
+        return noted.as_error()
     codes = sorted({failure.exitcode for failure in error.failures.values()})
     if any(code < 0 or code == EXIT_RETRY for code in codes):
         return RetryError(

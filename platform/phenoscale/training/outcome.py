@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from phenoscale.distributed import rank
-from phenoscale.errors import EXIT_RETRY, EXIT_USER, RetryError, UserError, exit_code_of
+from phenoscale.errors import RetryError
+from phenoscale.stages.failure import Failure, failure_of, read_failure
+from phenoscale.storage import LocalStorage
 
 OUTCOME_FILE = "logs/workers/outcome.json"  # below the folder that is being written
 
 
-def write_outcome(file: Path, error: BaseException) -> None:
+def note_failure(folder: Path, error: BaseException) -> None:
     """Write down an error, unless another rank was first: what fails after it is a consequence."""
-    outcome = {
-        "exit_code": exit_code_of(error),
-        "message": str(error) or type(error).__name__,
-        "rank": rank(),
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            json.dump(outcome, stream)
-    except FileExistsError:
-        return
+    failure = failure_of(error, name=f"rank {rank()}")
+    LocalStorage(folder).create_bytes(OUTCOME_FILE, failure.as_bytes())
 
 
-def read_outcome(file: Path) -> dict[str, Any]:
-    """Why the first rank failed: exit_code, message, rank; empty if none wrote it."""
-    try:
-        content: dict[str, Any] = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content
-
-
-def error_of(exit_code: int, *, message: str) -> Exception:
-    """An error of another process, as one of this process's that ends with the same exit code."""
-    kinds = {EXIT_USER: UserError, EXIT_RETRY: RetryError}
-    return kinds.get(exit_code, RuntimeError)(message)
+def noted_failure(folder: Path) -> Failure | None:
+    """Why the first rank failed, None if none wrote it down."""
+    return read_failure(LocalStorage(folder), key=OUTCOME_FILE)
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -49,9 +30,9 @@ def is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
-def explain_lost_connection(file: Path) -> Exception:
+def explain_lost_connection(folder: Path) -> Exception:
     """What the rank wrote down that is gone; if it had no time to, that the command has to be repeated."""
-    outcome = read_outcome(file)
-    if outcome:
-        return error_of(int(outcome["exit_code"]), message=str(outcome["message"]))
+    failure = noted_failure(folder)
+    if failure is not None:
+        return failure.as_error()
     return RetryError("another training process was lost; run the same command again to go on")

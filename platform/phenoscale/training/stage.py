@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from phenoscale.config import require
 from phenoscale.distributed import end_with_parent, world_size
-from phenoscale.errors import exit_code_of
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
+from phenoscale.stages.failure import failure_of
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.metrics import MetricsFollower
 from phenoscale.training.outcome import (
     OUTCOME_FILE,
-    error_of,
     explain_lost_connection,
     is_lost_connection,
-    write_outcome,
+    note_failure,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _lead(config: PretrainConfig, *, ranks: Ranks, observe: Observer) -> StageRe
         result = _run(config, build=build)
     except BaseException as error:
         if not has_begun:
-            ranks.share({"exit_code": exit_code_of(error), "message": str(error)})
+            ranks.share({"failure": failure_of(error, name="pretrain")})
         raise
     ranks.share({"result": result})
     return result
@@ -113,8 +112,8 @@ def _lead(config: PretrainConfig, *, ranks: Ranks, observe: Observer) -> StageRe
 
 def _follow(config: PretrainConfig, *, ranks: Ranks) -> StageResult:
     word: dict[str, Any] = ranks.share({})
-    if "message" in word:
-        raise error_of(word["exit_code"], message=f"rank 0 could not start the training: {word['message']}")
+    if "failure" in word:
+        raise word["failure"].as_error("rank 0 could not start the training: ")
     if "folder" in word:
         follower = MetricsFollower(Path(word["folder"]) / LIVE_METRICS, ignore)
         _train_as_rank(config, folder=Path(word["folder"]), ranks=ranks, follower=follower)
@@ -139,7 +138,7 @@ def _train_as_rank(
             )
         except BaseException as error:
             if is_lost_connection(error):
-                raise explain_lost_connection(folder / OUTCOME_FILE) from error
+                raise explain_lost_connection(folder) from error
             if not preemption.is_requested:
-                write_outcome(folder / OUTCOME_FILE, error)
+                note_failure(folder, error)
             raise

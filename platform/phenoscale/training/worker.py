@@ -17,7 +17,7 @@ from phenoscale.distributed import end_with_parent
 from phenoscale.errors import EXIT_DONE, EXIT_RETRY, PhenoscaleError, exit_code_of
 from phenoscale.logs import configure_logging
 from phenoscale.training.config import PretrainConfig
-from phenoscale.training.outcome import OUTCOME_FILE, is_lost_connection, read_outcome, write_outcome
+from phenoscale.training.outcome import is_lost_connection, note_failure, noted_failure
 from phenoscale.training.preemption import Preemption
 
 
@@ -25,9 +25,9 @@ def main(job_file: Path) -> int:
     """Train as one rank of a job; returns the exit code."""
     job = json.loads(job_file.read_bytes())
     folder = Path(job["folder"])
-    earlier = read_outcome(folder / OUTCOME_FILE)
-    if earlier:
-        return int(earlier["exit_code"])
+    earlier = noted_failure(folder)
+    if earlier is not None:
+        return earlier.exit_code
     configure_logging(job["log_level"])
     with Preemption(raises_outside=False) as preemption:
         try:
@@ -37,7 +37,7 @@ def main(job_file: Path) -> int:
                 return EXIT_RETRY
             if not isinstance(error, PhenoscaleError):
                 traceback.print_exc()
-            write_outcome(folder / OUTCOME_FILE, error)
+            note_failure(folder, error)
             return exit_code_of(error)
     return EXIT_DONE
 
