@@ -23,15 +23,15 @@ class Failure:
     Attributes:
         name: what failed: the stage, the step of a pipeline, or the rank.
         exit_code: what the error means to a machine.
-        error: the error's class.
         message: what it says to a person.
+        error: the error's class, "" when there was none: a process was killed.
         last_log_lines: what was logged before it.
     """
 
     name: str
     exit_code: int
-    error: str
     message: str
+    error: str = ""
     last_log_lines: tuple[str, ...] = ()
 
     def as_error(self, prefix: str = "") -> PhenoscaleError:
@@ -46,7 +46,7 @@ class Failure:
 def failure_of(error: BaseException, *, name: str, lines: Sequence[str] = ()) -> Failure:
     """The record of an error, with the last of the lines that were logged before it."""
     kind = type(error).__name__
-    return Failure(name, exit_code_of(error), kind, str(error) or kind, tuple(lines)[-_NUM_LOG_LINES:])
+    return Failure(name, exit_code_of(error), str(error) or kind, kind, tuple(lines)[-_NUM_LOG_LINES:])
 
 
 def write_failure(failure: Failure, *, storage: Storage, key: str) -> None:

@@ -15,9 +15,9 @@ from phenoscale.operations.running.records import (
     host_of_run,
     process_of_step,
     read_result,
+    record_failure,
     running_processes,
     wait_for_orphans,
-    write_failure,
     write_result,
 )
 from phenoscale.stages import StageResult
@@ -53,9 +53,9 @@ def test_a_result_comes_back_as_it_was_written(tmp_path):
     [(UserError("no controls"), EXIT_USER), (OSError(28, "full"), EXIT_RETRY), (KeyError("x"), EXIT_BUG)],
 )
 def test_a_failure_comes_back_with_the_exit_code_of_its_error(tmp_path, error, code):
-    write_failure(tmp_path, "map_trained", error=error, lines=["one", "two"])
+    record_failure(tmp_path, "map_trained", error=error, lines=["one", "two"])
     failure = find_failure(tmp_path)
-    assert (failure.step, failure.exit_code, failure.last_log_lines) == ("map_trained", code, ("one", "two"))
+    assert (failure.name, failure.exit_code, failure.last_log_lines) == ("map_trained", code, ("one", "two"))
     assert str(error) in failure.message
 
 
@@ -81,7 +81,7 @@ def test_a_killed_step_is_told_apart_from_a_failed_one_and_may_be_repeated(tmp_p
     step.wait()
     assert running_processes(tmp_path) == []
     failure = find_failure(tmp_path)
-    assert (failure.step, failure.exit_code) == ("pretrain", EXIT_RETRY)
+    assert (failure.name, failure.exit_code) == ("pretrain", EXIT_RETRY)
 
 
 def test_a_step_stops_when_its_host_is_killed_and_the_next_run_waits_for_it(tmp_path):

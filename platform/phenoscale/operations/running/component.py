@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, Protocol
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, UserError, exit_code_of
 from phenoscale.logs import configure_logging, keep_last_lines
-from phenoscale.operations.running.records import process_of_step, read_known, write_failure, write_result
+from phenoscale.operations.running.records import process_of_step, read_known, record_failure, write_result
 from phenoscale.operations.running.steps import run_step
 from phenoscale.stages import StageResult, output_digest
 
@@ -65,7 +65,7 @@ def run_component(
             _show(shown or {}, result)
         except BaseException as error:
             _tell(step, event="failed", exit_code=exit_code_of(error), message=str(error))
-            write_failure(folder, step, error=error, lines=lines)
+            record_failure(folder, step, error=error, lines=lines)
             _leave(error)
         write_result(folder, step, result=result)
         _tell(step, event="finished")

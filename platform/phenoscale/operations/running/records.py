@@ -17,14 +17,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from phenoscale.errors import EXIT_RETRY, exit_code_of
+from phenoscale.errors import EXIT_RETRY
 from phenoscale.files import write_atomic
 from phenoscale.operations.running.steps import Known
 from phenoscale.stages import StageResult
+from phenoscale.stages.failure import Failure, failure_of, read_failure, write_failure
+from phenoscale.storage import LocalStorage
 
 HOST_LOCK: Final = "host.lock"
 _STEP_LOCK: Final = "step.lock"
@@ -34,16 +36,6 @@ _RESULT: Final = "result.json"
 _FAILURE: Final = "failure.json"
 _SECONDS_BETWEEN_LOOKS: Final = 0.2
 _SECONDS_TO_SAVE: Final = 60.0
-
-
-@dataclass(frozen=True)
-class StepFailure:
-    """Why a step ended without an output."""
-
-    step: str
-    exit_code: int
-    message: str
-    last_log_lines: tuple[str, ...] = ()
 
 
 def write_result(run_folder: Path, step: str, *, result: StageResult) -> None:
@@ -69,22 +61,21 @@ def read_known(run_folder: Path, step: str) -> Known | None:
     return Known(**record) if record else None
 
 
-def write_failure(run_folder: Path, step: str, *, error: BaseException, lines: Sequence[str]) -> StepFailure:
+def record_failure(run_folder: Path, step: str, *, error: BaseException, lines: Sequence[str]) -> None:
     """Leave the reason why a step failed."""
-    failure = StepFailure(step, exit_code_of(error), str(error) or type(error).__name__, tuple(lines)[-20:])
-    write_atomic(run_folder / step / _FAILURE, json.dumps(asdict(failure)).encode())
-    return failure
+    failure = failure_of(error, name=step, lines=lines)
+    write_failure(failure, storage=LocalStorage(run_folder), key=f"{step}/{_FAILURE}")
 
 
-def find_failure(run_folder: Path) -> StepFailure | None:
+def find_failure(run_folder: Path) -> Failure | None:
     """The failure of a run; a step that was killed left none, and may be repeated."""
     for path in sorted(run_folder.glob(f"*/{_FAILURE}")):
-        record = _read(path)
-        if record:
-            return StepFailure(**{**record, "last_log_lines": tuple(record["last_log_lines"])})
+        failure = read_failure(LocalStorage(path.parent), key=_FAILURE)
+        if failure is not None:
+            return failure
     for path in sorted(run_folder.glob(f"*/{_PROCESS}")):
         step = path.parent.name
-        return StepFailure(step, EXIT_RETRY, f"step {step} was killed; run the same command again to go on")
+        return Failure(step, EXIT_RETRY, f"step {step} was killed; run the same command again to go on")
     return None
 
 

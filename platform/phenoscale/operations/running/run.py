@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from phenoscale.cluster.local_pipeline import run_compiled
 from phenoscale.compiled import compiled_pipeline
-from phenoscale.errors import EXIT_BUG, EXIT_DONE, EXIT_USER, PhenoscaleError, RetryError, UserError
+from phenoscale.errors import EXIT_BUG, EXIT_DONE, RetryError
 from phenoscale.logs import keep_last_lines
 from phenoscale.operations.pipelines.configs import PipelineConfig
 from phenoscale.operations.pipelines.graph import Step, steps_of
@@ -21,21 +21,21 @@ from phenoscale.operations.planning.plan import plan_pipeline
 from phenoscale.operations.running.component import EVENT_PREFIX
 from phenoscale.operations.running.console import Console
 from phenoscale.operations.running.records import (
-    StepFailure,
     find_failure,
     host_of_run,
     process_of_step,
     read_known,
     read_result,
+    record_failure,
     running_processes,
     wait_for_orphans,
-    write_failure,
     write_known,
     write_result,
 )
 from phenoscale.operations.running.steps import Known, run_step
 from phenoscale.operations.running.summary import RunSummary, summarize
 from phenoscale.stages import StageResult
+from phenoscale.stages.failure import Failure
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Events:
 
     def __init__(self, run: _Run) -> None:
         self._run = run
-        self.failure: StepFailure | None = None
+        self.failure: Failure | None = None
 
     def line(self, text: str) -> None:
         """Take one line of the pipeline's output."""
@@ -112,7 +112,7 @@ class _Events:
         if kind == "finished":
             self._run.console.finished(step, result=read_result(self._run.folder, step))
         elif kind == "failed":
-            self.failure = StepFailure(step, int(event["exit_code"]), event["message"])
+            self.failure = Failure(step, int(event["exit_code"]), event["message"])
 
 
 def _run_here(run: _Run) -> dict[str, StageResult]:
@@ -130,7 +130,7 @@ def _run_here(run: _Run) -> dict[str, StageResult]:
                     known=known,
                 )
             except BaseException as error:
-                write_failure(run.folder, step.name, error=error, lines=lines)
+                record_failure(run.folder, step.name, error=error, lines=lines)
                 raise
         write_result(run.folder, step.name, result=result)
         results[step.name] = result
@@ -178,18 +178,15 @@ def _new_folder(workspace: Path) -> Path:
             return folder
 
 
-def _unexplained(run_folder: Path) -> StepFailure:
+def _unexplained(run_folder: Path) -> Failure:
     log = run_folder / "pipeline.log"
-    return StepFailure("", EXIT_BUG, f"the pipeline ended early without a record of the reason; see {log}")
+    return Failure("", EXIT_BUG, f"the pipeline ended early without a record of the reason; see {log}")
 
 
-def _raise(failure: StepFailure) -> NoReturn:
+def _raise(failure: Failure) -> NoReturn:
     """Turn a step's failure into the error of this process, with the step's exit code."""
     assert failure.exit_code != EXIT_DONE, failure
-    message = f"step {failure.step}: {failure.message}" if failure.step else failure.message
-    if failure.exit_code == EXIT_USER:
-        raise UserError(message)
     if failure.exit_code == EXIT_BUG:
         last = "".join(f"\n  {line}" for line in failure.last_log_lines[-5:])
-        raise PhenoscaleError(f"{message}{last}")
-    raise RetryError(message)
+        failure = replace(failure, message=f"{failure.message}{last}")
+    raise failure.as_error(f"step {failure.name}: " if failure.name else "")
