@@ -16,7 +16,8 @@ from phenoscale.stages.commit import (
     record_output,
     write_success,
 )
-from phenoscale.storage import digest_file, digest_path
+from phenoscale.storage import digest_file
+from phenoscale.storage.digests import digest_entries
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def _commit(folder, key="k"):
 
 
 def test_a_committed_output_is_complete_and_its_digest_is_that_of_its_files(output):
-    expected = digest_path(output)
+    names = ("header.json", "wells/a.parquet")
+    expected = digest_entries({name: digest_file(output / name) for name in names})
     success = _commit(output)
     assert check_complete(output) == success == read_success(output)
     assert output_digest(output) == expected
@@ -61,7 +63,9 @@ def test_records_logs_and_left_over_temporary_files_are_no_part_of_an_output(out
 
 def test_a_part_of_an_output_has_the_digest_of_its_content(output):
     success = _commit(output)
-    assert success.digest_below("wells") == digest_path(output / "wells")
+    assert success.digest_below("wells") == digest_entries(
+        {"a.parquet": digest_file(output / "wells" / "a.parquet")}
+    )
     assert success.digest_below("header.json") == digest_file(output / "header.json")
     assert success.digest_below("well") is None
 

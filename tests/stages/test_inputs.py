@@ -1,19 +1,49 @@
 """Digests of inputs of each kind."""
 
+import hashlib
+import os
+
 import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.stages.inputs import Input, inputs_digest, resolve_inputs
-from phenoscale.storage import digest_path
+from phenoscale.storage.digests import digest_entries, digest_file
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 
-def test_raw_data_enter_by_their_content(tmp_path):
-    (tmp_path / "plates").mkdir()
-    (tmp_path / "plates" / "a.tif").write_bytes(b"1")
-    (found,) = resolve_inputs({"plates": tmp_path / "plates"})
-    assert found == Input("plates", uri=str(tmp_path / "plates"), digest=digest_path(tmp_path / "plates"))
+def test_a_raw_file_enters_by_its_content(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_bytes(b"1")
+    (found,) = resolve_inputs({"table": table})
+    assert found == Input("table", uri=str(table), digest=hashlib.sha256(b"1").hexdigest())
     assert found.record() == {"uri": found.uri, "digest": found.digest}
+
+
+def _plates(folder):
+    (found,) = resolve_inputs({"plates": folder}, workspace=folder / "workspace")
+    return found.digest
+
+
+def test_a_raw_folder_enters_by_what_it_lists_and_nothing_is_read(tmp_path):
+    image = tmp_path / "week1" / "a.tif"
+    image.parent.mkdir()
+    image.write_bytes(b"1")
+    before = _plates(tmp_path)
+    image.chmod(0)
+    assert _plates(tmp_path) == before
+    os.utime(image, ns=(0, 1))
+    later = _plates(tmp_path)
+    image.rename(image.with_name("b.tif"))
+    assert len({before, later, _plates(tmp_path)}) == 3
+
+
+def test_the_workspace_in_a_raw_folder_and_links_to_nothing_do_not_enter(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"1")
+    before = _plates(tmp_path)
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "log").write_text("changes all the time")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert _plates(tmp_path) == before
 
 
 def test_a_stage_output_enters_by_its_commit_record_with_stage_and_key(chain):
@@ -21,7 +51,9 @@ def test_a_stage_output_enters_by_its_commit_record_with_stage_and_key(chain):
     whole, part = resolve_inputs({"whole": embedded.path, "part": str(embedded.path / "wells")})
     assert (whole.stage, whole.key, whole.digest) == ("embed", embedded.key, embedded.digest)
     assert (part.stage, part.key) == ("embed", embedded.key)
-    assert part.digest == digest_path(embedded.path / "wells")
+    assert part.digest == digest_entries(
+        {"numbers.txt": digest_file(embedded.path / "wells" / "numbers.txt")}
+    )
 
 
 def test_a_copy_of_an_output_is_the_same_input(chain, tmp_path):

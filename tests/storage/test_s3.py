@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from phenoscale.errors import RetryError, UserError
-from phenoscale.storage import digest_uri, open_storage, read_uri
+from phenoscale.storage import digest_listing, open_storage, read_uri
 from tests.support.s3 import CREDENTIALS
 
 
@@ -50,22 +50,22 @@ def test_a_bucket_name_that_cannot_be_is_refused(s3_uri):
 def test_the_digest_of_a_prefix_changes_with_its_objects_and_not_with_its_name(s3_uri):
     for name in ("one", "two"):
         open_storage(f"{s3_uri}/{name}").write_bytes("a/b", b"1")
-    assert digest_uri(f"{s3_uri}/one") == digest_uri(f"{s3_uri}/two")
-    before = digest_uri(f"{s3_uri}/one")
+    assert digest_listing(f"{s3_uri}/one") == digest_listing(f"{s3_uri}/two")
+    before = digest_listing(f"{s3_uri}/one")
     open_storage(f"{s3_uri}/one").write_bytes("a/b", b"2")
-    assert digest_uri(f"{s3_uri}/one") != before
+    assert digest_listing(f"{s3_uri}/one") != before
     open_storage(f"{s3_uri}/two").write_bytes("a/c", b"1")
-    assert digest_uri(f"{s3_uri}/two") != before
+    assert digest_listing(f"{s3_uri}/two") != before
 
 
 def test_a_single_object_has_a_digest_and_nothing_has_none(s3_uri):
     open_storage(s3_uri).write_bytes("table.csv", b"1")
     open_storage(s3_uri).write_bytes("table.csv.old", b"2")
-    before = digest_uri(f"{s3_uri}/table.csv")
+    before = digest_listing(f"{s3_uri}/table.csv")
     open_storage(s3_uri).write_bytes("table.csv.old", b"3")
-    assert digest_uri(f"{s3_uri}/table.csv") == before
+    assert digest_listing(f"{s3_uri}/table.csv") == before
     with pytest.raises(UserError, match="holds no object"):
-        digest_uri(f"{s3_uri}/nothing")
+        digest_listing(f"{s3_uri}/nothing")
 
 
 def test_a_store_that_does_not_answer_means_retry(monkeypatch):

@@ -1,4 +1,4 @@
-"""Digests of a stage's inputs: stage outputs by commit record, raw data by content, S3 objects by etag."""
+"""Digests of a stage's inputs: outputs by commit record, raw files by content, raw folders by listing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from phenoscale.config import digest_json
 from phenoscale.errors import UserError
 from phenoscale.stages.commit import LINEAGE, STARTED, SUCCESS, check_complete, read_record
 from phenoscale.stages.lease import lock_path, read_holder
-from phenoscale.stages.raw_digests import digest_raw
-from phenoscale.storage import digest_uri, is_remote
+from phenoscale.storage import digest_file, digest_listing, is_remote
 
 InputPaths = Mapping[str, Path | str | Sequence[Path | str]]
 
@@ -33,22 +32,22 @@ class Input:
         return {**entry, "stage": self.stage, "key": self.key} if self.stage else entry
 
 
-def resolve_inputs(inputs: InputPaths, *, memory: Path | None = None) -> list[Input]:
+def resolve_inputs(inputs: InputPaths, *, workspace: Path | None = None) -> list[Input]:
     """Return the inputs with their digests, in the given order; a sequence becomes name[0], name[1], ...
 
-    An empty location is an input that was not given, and is left out. `memory` is the workspace that
-    remembers digests of raw files.
+    An empty location is an input that was not given, and is left out. `workspace` does not
+    count where it lies in a raw folder.
 
     Raises:
         UserError: when one is missing, or is the output of a stage that did not finish or was changed since.
     """
-    return [resolve_input(place, name=name, memory=memory) for name, place in _flatten(inputs)]
+    return [resolve_input(place, name=name, workspace=workspace) for name, place in _flatten(inputs)]
 
 
-def resolve_input(place: Path | str, *, name: str, memory: Path | None = None) -> Input:
+def resolve_input(place: Path | str, *, name: str, workspace: Path | None = None) -> Input:
     """Return one input with its digest."""
     if isinstance(place, str) and is_remote(place):
-        return Input(name=name, uri=place, digest=digest_uri(place))
+        return Input(name=name, uri=place, digest=digest_listing(place))
     path = Path(place).resolve()
     if not path.exists():
         raise UserError(
@@ -56,7 +55,7 @@ def resolve_input(place: Path | str, *, name: str, memory: Path | None = None) -
         )
     folder = stage_folder(path)
     if folder is None:
-        return Input(name=name, uri=str(path), digest=digest_raw(path, memory=memory))
+        return Input(name=name, uri=str(path), digest=_digest_raw(path, workspace=workspace))
     success = check_complete(folder)
     below = path.relative_to(folder).as_posix()
     digest = success.digest if below == "." else success.digest_below(below)
@@ -64,6 +63,10 @@ def resolve_input(place: Path | str, *, name: str, memory: Path | None = None) -
         raise UserError(f"input {name}: {place} is not among the files that its stage wrote; check the path")
     stage = str(read_record(folder / LINEAGE).get("stage", ""))
     return Input(name=name, uri=str(path), digest=digest, stage=stage, key=success.key)
+
+
+def _digest_raw(path: Path, *, workspace: Path | None) -> str:
+    return digest_listing(str(path), without=workspace) if path.is_dir() else digest_file(path)
 
 
 def stage_folder(path: Path) -> Path | None:

@@ -23,10 +23,11 @@ class Output:
 
     Attributes:
         folder: local folder to write into; what lies there when the stage returns is committed.
+        sources_digest: digest of the code that computes the stage, which belongs into every request.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, sources_digest: str = "") -> None:
+        self.folder, self.sources_digest = folder, sources_digest
 
     def has(self, part: str) -> bool:
         """Whether a part was published under this key, now or by a runner that was killed since."""

@@ -8,7 +8,7 @@ import datetime
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +61,7 @@ def run_stage(
     config: Config,
     inputs: InputPaths,
     build: Callable[[Output], Mapping[str, Any]],
+    modules: Sequence[str] = (),
     source_root: Path | None = None,
 ) -> StageResult:
     """Return the output of a stage: the one that is there and complete, or a newly built one.
@@ -72,6 +73,8 @@ def run_stage(
         inputs: name to path, URI or sequence of paths; digests enter the key, places do not.
         build: writes the output into `Output.folder`, finds there the published parts of a runner that was
             killed, and returns a summary of plain JSON values.
+        modules: dotted names of further modules that compute and that no import of `entry` names: the one
+            that the config chooses, or that runs in processes of its own.
         source_root: folder that holds the package whose sources enter the key; the running one's by default.
 
     Raises:
@@ -79,7 +82,8 @@ def run_stage(
         RetryError: the disk is full.
     """
     started = time.monotonic()
-    found = _prepare(stage, entry=entry, config=config, inputs=inputs, source_root=source_root)
+    sources = sources_digest(entry, modules=modules, root=source_root)
+    found = _prepare(stage, config=config, inputs=inputs, sources=sources)
     reused = complete_output(stage, folder=found.folder, key=found.key)
     stop_if_planning(
         StagePlan(
@@ -98,13 +102,10 @@ def run_stage(
         return _say_reused(reused) if reused else _build(found, build=build, started=started)
 
 
-def _prepare(
-    stage: str, *, entry: str, config: Config, inputs: InputPaths, source_root: Path | None
-) -> _Stage:
+def _prepare(stage: str, *, config: Config, inputs: InputPaths, sources: str) -> _Stage:
     runtime: Runtime = getattr(config, "runtime", None) or Runtime()
     workspace = Path(runtime.workspace).resolve()
-    resolved_inputs = tuple(resolve_inputs(inputs, memory=workspace))
-    sources = sources_digest(entry, root=source_root)
+    resolved_inputs = tuple(resolve_inputs(inputs, workspace=workspace))
     key = digest_json(
         {
             "stage": stage,
@@ -175,7 +176,7 @@ def _build_and_commit(
     logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status=status))
     began = datetime.datetime.now(datetime.UTC)
     write_atomic(stage.folder / STARTED, json.dumps({"stage": stage.name, "key": stage.key}).encode())
-    summary = plain(build(Output(stage.folder)))
+    summary = plain(build(Output(stage.folder, sources_digest=stage.sources_digest)))
     success = record_output(stage.folder, key=stage.key)
     seconds = time.monotonic() - started
     record = lineage_record(

@@ -1,4 +1,4 @@
-"""Which modules of the library a stage reaches by import: found by reading sources, never by running them."""
+"""Which modules of the library compute a stage: found by reading sources, never by running them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,31 @@ import ast
 import functools
 import importlib.metadata
 import importlib.util
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from phenoscale.storage.digests import digest_entries, digest_file
 
 PACKAGE: Final = "phenoscale"
+PLUMBING: Final = frozenset(
+    {
+        "stages",
+        "storage",
+        "files",
+        "config",
+        "logs",
+        "errors",
+        "tracking",
+        "distributed",
+        "recipes",
+        "compiled",
+        "operations",
+    }
+)
+"""Packages and modules that move bytes or talk: no key depends on their text, only on what they write."""
+OUTPUT_FORMAT: Final = 1
+"""Version of what the plumbing itself leaves in an output; one more here, and every stage runs again."""
 _VERSIONED_LIBRARIES: Final = ("torch", "timm")
 
 
@@ -24,50 +41,59 @@ def library_root() -> Path:
     return Path(spec.origin).parent.parent
 
 
-def sources_digest(entry: str, *, root: Path | None = None) -> str:
-    """Return the digest of the bytes of every module that `entry` reaches, with torch's and timm's versions.
+def sources_digest(entry: str, *, modules: Sequence[str] = (), root: Path | None = None) -> str:
+    """Return the digest of the bytes of every module that computes a stage, with torch's and timm's versions.
 
     The versions enter only where the modules import these libraries, so that a stage without them has the
     same key on a machine that lacks them. Cached for the process: its modules are loaded once, too.
 
     Args:
         entry: dotted name of the module that the stage starts in.
+        modules: further modules that compute and that no import names: those that the config chooses, or
+            that run in processes of their own.
         root: folder that holds the package; the running one's by default.
     """
-    return _sources_digest(entry, root or library_root())
+    return _sources_digest((entry, *sorted(modules)), root or library_root())
 
 
 @functools.cache
-def _sources_digest(entry: str, root: Path) -> str:
-    reached = reached_modules(entry, root=root)
+def _sources_digest(starts: tuple[str, ...], root: Path) -> str:
+    reached = reached_modules(*starts, root=root)
     entries = {path.relative_to(root).as_posix(): digest_file(path) for path in reached.values()}
     imported = {library for name in reached for library in _read(name, root).libraries}
     for library in imported.intersection(_VERSIONED_LIBRARIES):
         entries[f"{library}=={_version(library)}"] = ""
+    entries[f"output format {OUTPUT_FORMAT}"] = ""
     return digest_entries(entries)
 
 
-def reached_modules(entry: str, *, root: Path | None = None) -> dict[str, Path]:
-    """Return the modules (dotted name to file) that a module reaches, itself included.
+def reached_modules(*starts: str, root: Path | None = None) -> dict[str, Path]:
+    """Return the modules (dotted name to file) that modules reach, themselves included, plumbing left out.
 
-    Followed are absolute and relative imports anywhere in a module, the packages on the way to a module
-    (Python runs their `__init__`), and strings that are a module's dotted name (`python -m`, lazy tables).
-    Not followed are imports for type checkers only, and the top package's `__init__`, which only re-exports.
+    Followed are absolute and relative imports anywhere in a module, and the packages on the way to a module
+    (Python runs their `__init__`). Not followed are imports for type checkers only, and the top package's
+    `__init__`, which only re-exports.
     """
     root = root or library_root()
+    for start in starts:
+        assert _file_of(start, root=root) is not None, f"module {start} is not under {root}"
     reached: dict[str, Path] = {}
-    waiting = [entry]
+    waiting = list(starts)
     while waiting:
         name = waiting.pop()
         path = _file_of(name, root=root)
-        if name in reached or path is None or name == PACKAGE:
+        if name in reached or path is None or name == PACKAGE or is_plumbing(name):
             continue
         reached[name] = path
         waiting.extend(_with_parents(name))
         for found in _read(name, root).modules:
             waiting.extend(_with_parents(found))
-    assert reached, f"module {entry} is not under {root}"
     return dict(sorted(reached.items()))
+
+
+def is_plumbing(module: str) -> bool:
+    """Whether a module, given by its dotted name, moves bytes or talks but computes nothing."""
+    return module.split(".")[1] in PLUMBING
 
 
 class _Module:
@@ -111,10 +137,6 @@ def _named_modules(node: ast.AST, *, package: str) -> Iterator[str]:
             # `from phenoscale.x import y`: y is a submodule or a name in x; _file_of tells which
             if _is_ours(base):
                 yield f"{base}.{alias.name}"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        dotted = node.value.partition(":")[0]
-        if _is_ours(dotted) and re.fullmatch(r"\w+(\.\w+)+", dotted):
-            yield dotted
 
 
 def _absolute(node: ast.ImportFrom, *, package: str) -> str:

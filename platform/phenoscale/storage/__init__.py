@@ -1,6 +1,6 @@
 """Where bytes live: local folders and S3 behind one interface, and content digests."""
 
-from phenoscale.storage.digests import digest_bytes, digest_file, digest_path, digest_uri
+from phenoscale.storage.digests import digest_bytes, digest_file, digest_listing
 from phenoscale.storage.interface import ObjectInfo, Storage
 from phenoscale.storage.local import LocalStorage
 from phenoscale.storage.open import is_remote, open_storage, read_uri
@@ -14,8 +14,7 @@ __all__ = [
     "check_output_folder",
     "digest_bytes",
     "digest_file",
-    "digest_path",
-    "digest_uri",
+    "digest_listing",
     "is_remote",
     "open_storage",
     "read_uri",

@@ -1,4 +1,4 @@
-"""Content digests: sha256 of bytes, files and whole folders, independent of where they lie."""
+"""Digests: sha256 of bytes and files, and of what a folder or prefix lists; no place enters one."""
 
 from __future__ import annotations
 
@@ -31,19 +31,6 @@ def digest_entries(entries: dict[str, str]) -> str:
     return whole.hexdigest()
 
 
-def digest_path(path: Path) -> str:
-    """Return the digest of a file's bytes, or of a folder's (relative name, file digest) pairs.
-
-    Raises:
-        UserError: when there is nothing at the path.
-    """
-    if path.is_dir():
-        return digest_entries({name: digest_file(path / name) for name in file_names(path)})
-    if path.is_file():
-        return digest_file(path)
-    raise UserError(f"{path} does not exist; check the path, or run the step that writes it")
-
-
 def file_names(folder: Path) -> list[str]:
     """Return the relative names of all files under a folder, sorted, with `/` between the parts."""
     return sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
@@ -58,10 +45,36 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
-def digest_uri(uri: str) -> str:
-    """Return the digest of a local path's content, or of a remote prefix's (key, size, etag) triples."""
-    if not is_remote(uri):
-        return digest_path(Path(uri.removeprefix("file://")))
+def digest_listing(place: str, *, without: Path | None = None) -> str:
+    """Return the digest of what a folder or S3 prefix lists: names, sizes, and modification times or etags.
+
+    Nothing is read, so that terabytes cost a walk; a file that was written again counts as another one.
+
+    Args:
+        place: a local folder, or an address; one that is an object's own key lists that object.
+        without: folder that is left out, such as a workspace inside.
+
+    Raises:
+        UserError: when an address holds no object.
+    """
+    entries = _remote_entries(place) if is_remote(place) else _local_entries(Path(place), without=without)
+    return digest_entries(entries)
+
+
+def _local_entries(folder: Path, *, without: Path | None) -> dict[str, str]:
+    entries = {}
+    for path in _walk(folder):
+        if without is not None and path.is_relative_to(without):
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue  # a link to nothing holds no byte that could enter
+        entries[path.relative_to(folder).as_posix()] = f"{status.st_size}:{status.st_mtime_ns}"
+    return entries
+
+
+def _remote_entries(uri: str) -> dict[str, str]:
     scheme, _, place = uri.rstrip("/").partition("://")
     parent, _, name = place.rpartition("/")
     # an object is listed by the text of its own key, which its neighbors' keys may start with, too
@@ -73,7 +86,7 @@ def digest_uri(uri: str) -> str:
     }
     if not entries:
         raise UserError(f"{uri} holds no object; check the address, or run the step that writes it")
-    return digest_entries(entries)
+    return entries
 
 
 def _below(key: str, name: str) -> str:

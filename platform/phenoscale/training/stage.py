@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from phenoscale.training.ranks import Ranks
 
 LIVE_METRICS = "logs/metrics.jsonl"
+_WORKER = "phenoscale.training.worker"  # runs as a process of its own, so no import names it
 
 
 def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> StageResult:
@@ -55,7 +56,9 @@ def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> Stage
 
 def _run(config: PretrainConfig, *, build: Any) -> StageResult:
     inputs = {"manifest": config.manifest}
-    return run_stage("pretrain", entry=__name__, config=config, inputs=inputs, build=build)
+    return run_stage(
+        "pretrain", entry=__name__, config=config, inputs=inputs, build=build, modules=(_WORKER,)
+    )
 
 
 def _build(config: PretrainConfig, *, folder: Path, observe: Observer) -> Mapping[str, Any]:
