@@ -66,6 +66,7 @@ def execute(verb, config):
 def plan_try(config):
     return f"would end {config.end}"
 '''
+PLATFORM = Path(__file__).parents[2] / "platform"
 PROGRAM = """
 import sys
 import phenoscale.cli.main as main
@@ -85,7 +86,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PLATFORM}", "TMPDIR": str(tmp_path)},
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

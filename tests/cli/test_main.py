@@ -109,7 +109,7 @@ def test_a_wrong_value_is_refused_before_anything_is_done(command):
     assert "unknown option --ends; did you mean --end?" in done.stderr
     done = command("try", "--amount", "0")
     assert done.returncode == 2
-    assert "TryConfig: amount = '0' (flag --amount): input should be greater than 0" in done.stderr
+    assert "phenoscale try: amount = '0' (flag --amount) must be greater than 0" in done.stderr
     assert "end=" not in done.stderr
 
 

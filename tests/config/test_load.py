@@ -90,9 +90,9 @@ def test_each_mistake_is_reported_with_the_place_that_it_came_from(tmp_path):
     with pytest.raises(UserError) as caught:
         load_config(Pretrain, file, flags={"model.depth": "zero"})
     message = str(caught.value)
-    assert "Pretrain has 3 problems" in message
+    assert "3 settings are wrong" in message
     assert "unknown field model.dept" in message and "did you mean model.depth?" in message
-    assert f"learning_rate = -1 (file {file}): input should be greater than 0" in message
+    assert f"learning_rate = -1 (file {file}) must be greater than 0" in message
     assert "model.depth = 'zero' (flag --model.depth)" in message
 
 

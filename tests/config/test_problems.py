@@ -44,7 +44,7 @@ def _message(**data):
 
 
 def test_an_unknown_field_is_named_with_the_nearest_valid_one():
-    assert _message(step=[]) == "Map: unknown field step (map.yaml); did you mean steps?"
+    assert _message(step=[]) == "unknown field step (map.yaml); did you mean steps?"
 
 
 def test_an_unknown_field_like_no_other_gets_the_list_of_valid_ones():
@@ -61,11 +61,22 @@ def test_fields_in_lists_unions_and_mappings_are_named_by_their_way_down():
 
 
 def test_an_unknown_kind_of_step_is_refused_with_the_kinds_there_are():
-    assert "expected tags: 'center', 'pca'" in _message(steps=[{"name": "tvn"}])
+    message = _message(steps=[{"name": "tvn"}, {}])
+    assert "(map.yaml) must have 'name' set to one of 'center', 'pca'" in message
+    assert "steps.1 = {} (map.yaml) must have the field 'name'" in message
 
 
 def test_a_value_out_of_range_is_shown_with_its_rule():
-    assert _message(fraction=1.5) == "Map: fraction = 1.5 (map.yaml): input should be less than or equal to 1"
+    assert _message(fraction=1.5) == "fraction = 1.5 (map.yaml) must be at most 1.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"), [(3, "a mapping of field: value"), ("x", "a mapping of field: value")]
+)
+def test_a_section_that_is_none_is_called_by_its_field_and_not_by_a_class(value, rule):
+    message = _message(optional=value)
+    assert message.startswith("optional = ") and rule in message
+    assert "Pca" not in message
 
 
 def test_not_a_number_is_no_value():
@@ -83,7 +94,7 @@ def test_a_long_value_is_cut_in_the_message():
 
 def test_all_problems_are_listed_one_a_line():
     lines = _message(fraction=3, step=1, tasks={"a": {"lable": "b"}}).splitlines()
-    assert lines[0] == "Map has 4 problems:"
+    assert lines[0] == "4 settings are wrong:"
     assert len(lines) == 5
 
 
@@ -100,6 +111,6 @@ class _Choices(Config):
 def test_a_list_is_not_called_too_short_for_the_entries_that_are_wrong():
     with pytest.raises(UserError) as caught:
         parse_config(_Choices, {"choices": ["c"]}, source="flags")
-    assert str(caught.value) == "_Choices: choices.0 = 'c' (flags): input should be 'a' or 'b'"
-    with pytest.raises(UserError, match="tuple should have at least 1 item"):
+    assert str(caught.value) == "choices.0 = 'c' (flags) must be 'a' or 'b'"
+    with pytest.raises(UserError, match="has too few entries: at least 1 are needed"):
         parse_config(_Choices, {"choices": []}, source="flags")

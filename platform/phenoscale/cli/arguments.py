@@ -227,7 +227,7 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         if any(isinstance(entry, Config) for entry in value):
-            return ", ".join(str(getattr(entry, "name", type(entry).__name__)) for entry in value)
+            return ", ".join(str(getattr(entry, "name", entry)) for entry in value)
         return ",".join(str(entry) for entry in value)
     return str(value)
 

@@ -14,6 +14,33 @@ from phenoscale.config.flags import sections_in
 
 _MAX_LISTED_NAMES: Final = 12
 _MAX_VALUE_LENGTH: Final = 80
+_SECTION: Final = "must be a section: a mapping of field: value"
+_RULES: Final = {  # by pydantic's name of the problem
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping of name: value",
+    "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "model_attributes_type": _SECTION,
+    "model_type": _SECTION,
+    "string_too_short": "is too short: it must have at least {min_length} characters",
+    "string_type": "must be text",
+    "too_long": "has too many entries: at most {max_length} are allowed",
+    "too_short": "has too few entries: at least {min_length} are needed",
+    "tuple_type": "must be a list",
+    "union_tag_invalid": "must have {discriminator} set to one of {expected_tags}",
+    "union_tag_not_found": "must have the field {discriminator}",
+}
 
 
 def describe_problems(
@@ -32,10 +59,8 @@ def describe_problems(
         _describe(cls, problem, origin=origin) for problem in found if not _is_consequence(problem, places)
     ]
     if len(problems) == 1:
-        return f"{cls.__name__}: {problems[0]}"
-    return "\n".join(
-        [f"{cls.__name__} has {len(problems)} problems:", *(f"  {problem}" for problem in problems)]
-    )
+        return problems[0]
+    return "\n".join([f"{len(problems)} settings are wrong:", *(f"  {problem}" for problem in problems)])
 
 
 def nearest(name: str, choices: Sequence[str]) -> str:
@@ -73,10 +98,18 @@ def _describe(cls: type[Config], problem: Any, *, origin: Callable[[str], str]) 
         return f"unknown field {field} ({place}); {suggest(names[-1], valid, prefix=prefix)}"
     if kind == "missing":
         return f"{field} is required and was not given; add it to the config file or as --{field} ({place})"
-    rule = problem["msg"].removeprefix("Value error, ")
     value = repr(problem["input"])
     value = value if len(value) <= _MAX_VALUE_LENGTH else value[: _MAX_VALUE_LENGTH - 3] + "..."
-    return f"{field or 'config'} = {value} ({place}): {rule[:1].lower() + rule[1:]}"
+    return f"{field or 'config'} = {value} ({place}) {_rule(problem)}"
+
+
+def _rule(problem: Any) -> str:
+    """Return the rule that a value breaks, as the end of a sentence about it."""
+    known = _RULES.get(problem["type"])
+    if known is not None:
+        return known.format(**problem.get("ctx", {}))
+    rule = problem["msg"].removeprefix("Value error, ")
+    return f"breaks a rule: {rule[:1].lower() + rule[1:]}"
 
 
 def _resolve(cls: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

@@ -52,17 +52,21 @@ class CurateConfig(Config):
     positive_control_fraction: float = setting(
         1.0, ge=0, le=1, help="share of the positive-control wells of a plate that is kept"
     )
-    split_by: Literal["experiment", "plate"] = setting("experiment", help="what is never split")
+    split_by: Literal["experiment", "plate"] = setting(
+        "experiment", help="wells that stay together: those of an experiment, or of a plate"
+    )
     validation_fraction: float = setting(0.2, ge=0, lt=1, help="share of the groups used for validation")
     test_fraction: float = setting(0.0, ge=0, lt=1, help="share of the groups used for testing")
     validation_groups: list[str] = setting(
-        default_factory=list, help="named groups for validation (EXPERIMENT or EXPERIMENT/PLATE), not a share"
+        default_factory=list,
+        help="groups for validation by name, EXPERIMENT or EXPERIMENT/PLATE, in place of the fraction",
     )
     test_groups: list[str] = setting(
-        default_factory=list, help="named groups for testing (EXPERIMENT or EXPERIMENT/PLATE), not a share"
+        default_factory=list,
+        help="groups for testing by name, EXPERIMENT or EXPERIMENT/PLATE, in place of the fraction",
     )
     weighting: Literal["uniform", "perturbation", "experiment"] = setting(
-        "uniform", help="what has equal sampling weight: every field, every perturbation or every experiment"
+        "uniform", help="equal sampling weight for every field, every perturbation or every experiment"
     )
     seed: int = setting(0, help="decides which controls are kept and which groups are drawn")
     runtime: Runtime = Runtime()

@@ -15,7 +15,7 @@ Statistics = Literal["negative_controls", "all"]
 Term = Literal["row", "row_squared", "column", "column_squared", "ring", "edge"]
 
 _STATISTICS = "wells that the statistics are fitted on: negative_controls, or all wells"
-_BATCH = "one fit per experiment, per plate (of an experiment), or none for one fit over everything"
+_BATCH = "wells that are fitted together: those of an experiment, of a plate, or none: all wells"
 _MIN_CONTROLS = "fewest wells that a batch's own statistics may rest on"
 _FALLBACK = (
     "a batch with too few wells: error, or pooled: its mean is the experiment's, and that of the whole table "

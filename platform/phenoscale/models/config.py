@@ -24,8 +24,8 @@ class ImportConfig(Config):
         "untrained", help="untrained, pixel_statistics, random_vectors, timm or openphenom"
     )
     like: str = location(
-        help="encoder folder to be like: untrained takes its architecture, the others its channels, crop "
-        "size and intensity scale"
+        help="encoder folder to take settings from: untrained takes its architecture, the others its "
+        "channels, crop size and intensity scale"
     )
     weights: str = location(
         help="file of the released weights (openphenom, timm): safetensors, or a torch file that holds "
@@ -41,12 +41,14 @@ class ImportConfig(Config):
         (), help="stain names in the order of the screen store; openphenom reads any 1 to 11"
     )
     crop_size: int | None = setting(
-        None, ge=1, help="crop that is read, in pixels; default 256, for openphenom what its weights say"
+        None,
+        ge=1,
+        help="height and width of a crop, in pixels; default 256, for openphenom that of its weights",
     )
     intensity_scale: float | None = setting(
         None,
         gt=0,
-        help="what raw intensities are divided by; must be the screen store's; default 255 (8 bit)",
+        help="raw intensities are divided by this; must equal the screen store's; default 255 (8 bit)",
     )
     pooling: Literal["mean_patch_tokens", "class_token", "channel_means"] = setting(
         "mean_patch_tokens",

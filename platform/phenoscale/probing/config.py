@@ -21,8 +21,8 @@ class ProbeTask(Config):
     a label, classes that are too small and classes that occur in one group only are left out and counted.
     """
 
-    name: str = setting("perturbation", min_length=1, help="what the task is called in rows and reports")
-    label: str = setting("perturbation", help="column that is predicted")
+    name: str = setting("perturbation", min_length=1, help="name of the task in rows and reports")
+    label: str = setting("perturbation", help="column to predict")
     group: str = setting("experiment", help="column whose groups are trained on or tested on, never both")
     level: Literal["field", "well"] = setting("well", help="one sample per field (or cell crop), or per well")
     where: str = setting(
@@ -85,11 +85,9 @@ class ProbeConfig(Config):
     """
 
     encoder: str = location("", help="encoder folder, or the output of `pretrain` or `import`")
-    baselines: dict[str, str] = location(
-        default_factory=dict, help="name to encoder folder of what the encoder is compared with"
-    )
+    baselines: dict[str, str] = location(default_factory=dict, help="encoders to compare with: name=folder")
     manifest: str = location("", help="manifest folder, output of `curate`; all its splits can be used")
-    name: str = setting("trained", help="what rows and reports call the encoder")
+    name: str = setting("trained", help="name of the encoder in rows and reports")
     tasks: tuple[ProbeTask, ...] = setting(
         (ProbeTask(),), min_length=1, help="the tasks, as YAML: [{name: moa, label: moa, group: plate}, ...]"
     )

@@ -21,7 +21,7 @@ class Gate(Config):
     several rows remain, the gate is about their mean. At least one of the three conditions is given.
     """
 
-    name: str = setting("", help="what the gate is called in messages; empty: made from what it asks")
+    name: str = setting("", help="name of the gate in messages; empty: its benchmark, source and metric")
     benchmark: str = setting(help="benchmark of the row, such as recall or probe")
     metric: str = setting(help="metric of the row, such as recall or balanced_accuracy")
     source: str = setting("", help="source of the row; empty: any")
@@ -40,7 +40,7 @@ class Gate(Config):
         None, ge=0, help="the number may be worse than the champion's value by at most this"
     )
     if_absent: Literal["fail", "pass"] = setting(
-        "fail", help="what it means that the candidate has no such row: fail, or pass with a note"
+        "fail", help="verdict when the candidate has no such row: fail, or pass with a note"
     )
 
     @model_validator(mode="after")
@@ -98,8 +98,8 @@ class RegisterConfig(Config):
     benchmark: str = location("", help="rows of `benchmark`: a folder, Parquet or JSON")
     probe: str = location("", help="rows of `probe`; empty: those beside the encoder, if there are any")
     name: str = setting(DEFAULT_NAME, min_length=1, help="registered model")
-    label: str = setting("trained", help="what the rows call this encoder where they do not give its digest")
-    untrained: str = setting("untrained", help="what the rows call the untrained encoder")
+    label: str = setting("trained", help="name of this encoder in rows that do not give its digest")
+    untrained: str = setting("untrained", help="name of the untrained encoder in the rows")
     when_refused: WhenRefused = setting("fail", help=_WHEN_REFUSED)
     runtime: Runtime = Runtime()
 

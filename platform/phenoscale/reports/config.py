@@ -6,7 +6,7 @@ from phenoscale.config import Config, Runtime, location, setting
 
 
 class ReportConfig(Config):
-    """Write one self-contained HTML page over a pipeline's outputs; what is missing is said to be missing."""
+    """Write one self-contained HTML page over a pipeline's outputs; the page says which parts are missing."""
 
     title: str = setting("Phenoscale report", help="heading of the page")
     screen: str = location("", help="screen store, output of `ingest`")
@@ -24,9 +24,7 @@ class ReportConfig(Config):
     registered: str = location("", help="output folder of `register`")
     promoted: str = location("", help="output folder of `promote`")
     run: str = location("", help="record of the pipeline run: which steps were computed and which reused")
-    shown_map: str = setting(
-        "trained", help="the encoder that the headline speaks of, and whose map is shown"
-    )
+    shown_map: str = setting("trained", help="name of the encoder whose headline numbers and map are shown")
     group_column: str = setting(
         "module", help="column of `genes` (or of the map) that colors the map overview"
     )

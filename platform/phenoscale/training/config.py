@@ -40,7 +40,9 @@ class ModelConfig(Config):
     embedding_dim: int | None = setting(None, ge=4, help="width of a transformer")
     num_blocks: int | None = setting(None, ge=1, help="blocks of the encoder (of mu_net: of its bottleneck)")
     num_heads: int | None = setting(None, ge=1, help="attention heads of the encoder")
-    mlp_ratio: float | None = setting(None, gt=0, help="hidden over outer width of an MLP")
+    mlp_ratio: float | None = setting(
+        None, gt=0, help="hidden width of an MLP, as a multiple of its outer width"
+    )
     decoder_dim: int | None = setting(None, ge=4, help="width of the decoder")
     decoder_blocks: int | None = setting(None, ge=1, help="transformer blocks of the decoder")
     decoder_heads: int | None = setting(None, ge=1, help="attention heads of the decoder")
@@ -52,9 +54,9 @@ class ModelConfig(Config):
         None, help="one after the other, or attention and MLP side by side"
     )
     qk_norm: bool | None = setting(None, help="normalize queries and keys")
-    layer_scale_init: float | None = setting(None, gt=0, help="what LayerScale begins with")
+    layer_scale_init: float | None = setting(None, gt=0, help="initial value of LayerScale")
     max_channels: int | None = setting(None, ge=1, help="most channels that ca_mae can read")
-    backbone: str | None = setting(None, help="of wsl: vit, or the name of a DenseNet")
+    backbone: str | None = setting(None, help="backbone of wsl: vit, or the name of a DenseNet")
     widths: tuple[int, ...] = setting((), help="channels of each stage of mu_net, the finest first")
     neck_dim: int | None = setting(None, ge=1, help="length of the embedding of wsl's densenet161")
     ghost_batch: int | None = setting(
@@ -104,28 +106,32 @@ class LossConfig(Config):
 class OptimizerConfig(Config):
     """The optimizer; weight decay acts on matrices only, not on biases, norms, positions or single tokens."""
 
-    name: Literal["lion", "adamw", "sgd"] = setting("lion", help="lion, adamw or sgd")
+    name: Literal["lion", "adamw", "sgd"] = setting("lion", help="optimizer: lion, adamw or sgd")
     learning_rate: float = setting(1e-4, gt=0, help="learning rate at the end of the warm-up")
     betas: tuple[DecayRate, DecayRate] = setting(
-        (0.9, 0.95), help="decay rates of lion's and adamw's averages"
+        (0.9, 0.95), help="decay rates of the averages that lion and adamw keep"
     )
-    momentum: DecayRate = setting(0.0, help="of sgd")
-    weight_decay: float = setting(0.05, ge=0, help="weight decay of matrices: decoupled, with sgd L2")
+    momentum: DecayRate = setting(0.0, help="momentum of sgd; lion and adamw have betas")
+    weight_decay: float = setting(
+        0.05, ge=0, help="weight decay of matrices: decoupled, for sgd an L2 penalty"
+    )
 
 
 class ScheduleConfig(Config):
-    """How the learning rate rises, and what it does then."""
+    """The learning rate over the steps: a warm-up, then a decay."""
 
     shape: Literal["cosine", "one_cycle_released", "cyclic_cosine", "constant"] = setting(
         "cosine",
-        help="half a cosine to zero (the papers); the released configuration's one cycle, which moves beta "
-        "as well; num_cycles half cosines; or constant",
+        help="learning rate after the warm-up: half a cosine down to zero (the papers); the released "
+        "configuration's one cycle, which moves beta as well; num_cycles half cosines; or constant",
     )
     warmup: Literal["linear", "cosine"] = setting(
-        "linear", help="form of the rise; one_cycle_released has its own"
+        "linear", help="shape of the warm-up; one_cycle_released has its own"
     )
-    warmup_fraction: float = setting(0.1, ge=0, lt=1, help="fraction of all steps in which the rate rises")
-    num_cycles: int = setting(1, ge=1, help="half cosines of cyclic_cosine")
+    warmup_fraction: float = setting(
+        0.1, ge=0, lt=1, help="share of all steps over which the learning rate rises"
+    )
+    num_cycles: int = setting(1, ge=1, help="number of half cosines of cyclic_cosine")
 
 
 class GuardConfig(Config):
@@ -135,10 +141,10 @@ class GuardConfig(Config):
         4.0, gt=1, help="stop when the smoothed loss exceeds its lowest value by this factor"
     )
     plateau_records: int = setting(
-        50, ge=0, help="say so when the smoothed loss has not improved over so many log records; 0: never"
+        50, ge=0, help="log it when the smoothed loss has not improved over this many records; 0: never"
     )
     early_stop_patience: int = setting(
-        0, ge=0, help="stop after so many validations without improvement; 0: never"
+        0, ge=0, help="stop after this many validations without improvement; 0: never"
     )
 
 
@@ -159,10 +165,11 @@ class PretrainConfig(Config):
         False, help="rehearse: two steps of the family's smallest model on few small crops, all else as it is"
     )
     crop_size: int | None = setting(
-        None, ge=1, help="height and width of a crop, in pixels; default: the model size's"
+        None, ge=1, help="height and width of a crop, in pixels; default: that of the model size"
     )
     label: str = setting(
-        "perturbation", help="column of the well table that wsl learns; negative controls are one class"
+        "perturbation",
+        help="column of the well table that wsl learns to predict; negative controls are one class",
     )
     sampling: Literal["auto", "uniform", "balanced"] = setting(
         "auto", help="draw fields, or labels, equally often; auto: labels for wsl, else fields"
@@ -183,7 +190,7 @@ class PretrainConfig(Config):
         None,
         gt=0,
         lt=1,
-        help="keep an average of the weights that forgets so slowly, .999 say, and make the encoder of it",
+        help="decay of a running average of the weights, such as 0.999; the encoder is made of the average",
     )
     checkpoint_every_steps: int = runtime(500, ge=1, help="steps between checkpoints")
     keep_checkpoints: int = runtime(2, ge=1, help="newest checkpoints that are kept while training")
@@ -201,11 +208,12 @@ class PretrainConfig(Config):
     )
     recompute: Literal["none", "elementwise", "blocks"] = runtime(
         "none",
-        help="what the backward pass computes again to save memory: nothing, all but matrix products and "
-        "attention, or whole blocks",
+        help="activations that the backward pass computes again to save memory: none, all but matrix "
+        "products and attention, or whole blocks",
     )
     parallel: Literal["ddp", "fsdp"] = runtime(
-        "ddp", help="each process has the whole model, or a shard of it, for models too large for one GPU"
+        "ddp",
+        help="ddp: each process has the whole model; fsdp: a shard of it, for models too large for one GPU",
     )
     runtime: Runtime = Runtime()
 

@@ -10,85 +10,83 @@ from phenoscale.screens.simulate.phenotypes import PAINTED_CHANNELS
 
 
 class BiologyConfig(Config):
-    """What is planted: modules of genes that share a phenotype, guides, chromosome arms."""
+    """The planted biology: modules of genes that share a phenotype, guides, chromosome arms."""
 
     num_modules: int = setting(
-        20, ge=1, help="Gene modules; the genes of one module share a phenotype direction."
+        20, ge=1, help="gene modules; the genes of one module share a phenotype direction"
     )
-    genes_per_module: int = setting(5, ge=1, help="Genes in each module.")
-    num_unexpressed_genes: int = setting(20, ge=0, help="Genes that are not expressed and have no phenotype.")
-    guides_per_gene: int = setting(4, ge=1, help="Guides that target each gene.")
-    effect_strength: float = setting(2.5, ge=0, help="Length of a gene's phenotype, in latent units.")
+    genes_per_module: int = setting(5, ge=1, help="genes in each module")
+    num_unexpressed_genes: int = setting(20, ge=0, help="genes that are not expressed and have no phenotype")
+    guides_per_gene: int = setting(4, ge=1, help="guides that target each gene")
+    effect_strength: float = setting(2.5, ge=0, help="length of a gene's phenotype, in latent units")
     intensity_share: float = setting(
-        0.2, ge=0, le=1, help="Size of a phenotype's stain-intensity part relative to shape and texture."
+        0.2, ge=0, le=1, help="size of a phenotype's stain-intensity part relative to shape and texture"
     )
     within_module_spread: float = setting(
         0.35,
         ge=0,
-        help="How far a gene strays from its module's direction, relative to the direction's length.",
+        help="how far a gene strays from its module's direction, relative to the direction's length",
     )
     guide_efficacy_low: float = setting(
-        0.5, ge=0, le=1, help="Least share of a gene's phenotype that a guide causes."
+        0.5, ge=0, le=1, help="least share of a gene's phenotype that a guide causes"
     )
-    guide_noise: float = setting(
-        0.15, ge=0, help="Guide-specific deviation, relative to the effect strength."
-    )
+    guide_noise: float = setting(0.15, ge=0, help="guide-specific deviation, relative to the effect strength")
     off_target_probability: float = setting(
-        0.1, ge=0, le=1, help="Chance that a guide also hits something else."
+        0.1, ge=0, le=1, help="chance that a guide also hits something else"
     )
     off_target_strength: float = setting(
-        0.5, ge=0, help="Length of an off-target phenotype, relative to an effect."
+        0.5, ge=0, help="length of an off-target phenotype, relative to an effect"
     )
-    num_arms: int = setting(4, ge=1, help="Chromosome arms over which the genes are spread evenly.")
+    num_arms: int = setting(4, ge=1, help="chromosome arms over which the genes are spread evenly")
     arm_strength: float = setting(
-        0.5, ge=0, help="Phenotype shared by every gene of an arm (proximity bias), relative to an effect."
+        0.5, ge=0, help="phenotype shared by every gene of an arm (proximity bias), relative to an effect"
     )
-    well_noise: float = setting(0.15, ge=0, help="Well-to-well deviation, in latent units per dimension.")
-    cell_noise: float = setting(0.4, ge=0, help="Cell-to-cell deviation, in latent units per dimension.")
-    positive_control_strength: float = setting(4.0, ge=0, help="Length of the positive control's phenotype.")
+    well_noise: float = setting(0.15, ge=0, help="well-to-well deviation, in latent units per dimension")
+    cell_noise: float = setting(0.4, ge=0, help="cell-to-cell deviation, in latent units per dimension")
+    positive_control_strength: float = setting(4.0, ge=0, help="length of the positive control's phenotype")
 
 
 class LayoutConfig(Config):
-    """How many experiments and plates there are and what a field of view looks like."""
+    """Number and size of experiments, plates and fields of view."""
 
-    num_experiments: int = setting(3, ge=1, help="Experiments; every guide occurs once in each.")
-    rows: int = setting(16, ge=2, le=32, help="Rows of a plate.")
-    columns: int = setting(24, ge=2, le=48, help="Columns of a plate.")
+    num_experiments: int = setting(3, ge=1, help="experiments; every guide occurs once in each")
+    rows: int = setting(16, ge=2, le=32, help="rows of a plate")
+    columns: int = setting(24, ge=2, le=48, help="columns of a plate")
     negative_controls_per_plate: int = setting(
-        48, ge=0, help="Wells with a non-targeting guide on each plate."
+        48, ge=0, help="wells with a non-targeting guide on each plate"
     )
-    positive_controls_per_plate: int = setting(6, ge=0, help="Wells with the positive control on each plate.")
-    sites_per_well: int = setting(1, ge=1, help="Fields of view imaged in each well.")
-    field_size_px: int = setting(128, ge=32, help="Height and width of a field of view in pixels.")
-    cells_per_field: float = setting(9.0, gt=0, help="Mean number of cells in a field of 128 x 128 pixels.")
+    positive_controls_per_plate: int = setting(6, ge=0, help="wells with the positive control on each plate")
+    sites_per_well: int = setting(1, ge=1, help="fields of view imaged in each well")
+    field_size_px: int = setting(128, ge=32, help="height and width of a field of view in pixels")
+    cells_per_field: float = setting(9.0, gt=0, help="mean number of cells in a field of 128 x 128 pixels")
 
 
 class NuisanceConfig(Config):
-    """What the microscope and the bench add; kept in full when `null` is set."""
+    """Nuisances of the microscope and the bench; kept in full when `null` is set."""
 
     experiment_gain: float = setting(
-        0.35, ge=0, help="Standard deviation of log stain gain between experiments."
+        0.35, ge=0, help="standard deviation of the log stain gain between experiments"
     )
-    plate_gain: float = setting(0.12, ge=0, help="Standard deviation of log stain gain between plates.")
-    well_gain: float = setting(0.40, ge=0, help="Standard deviation of log stain gain between wells.")
+    plate_gain: float = setting(0.12, ge=0, help="standard deviation of the log stain gain between plates")
+    well_gain: float = setting(0.40, ge=0, help="standard deviation of the log stain gain between wells")
     experiment_shift: float = setting(
-        0.5, ge=0, help="Phenotype shift between experiments, latent units a dimension."
+        0.5, ge=0, help="phenotype shift between experiments, latent units per dimension"
     )
     plate_shift: float = setting(
-        0.15, ge=0, help="Phenotype shift between plates, latent units per dimension."
+        0.15, ge=0, help="phenotype shift between plates, latent units per dimension"
     )
     position_shift: float = setting(
-        0.4, ge=0, help="Phenotype shift from the center to the edge of a plate, latent units per dimension."
+        0.4, ge=0, help="phenotype shift from the center to the edge of a plate, latent units per dimension"
     )
-    position_gain: float = setting(0.2, ge=0, help="Log stain gain from one side of a plate to the other.")
-    illumination: float = setting(0.25, ge=0, help="Fall-off of the illumination across a field, as a share.")
+    position_gain: float = setting(0.2, ge=0, help="log stain gain from one side of a plate to the other")
+    illumination: float = setting(0.25, ge=0, help="fall-off of the illumination across a field, as a share")
     focus_px: float = setting(
-        0.6, ge=0, help="Mean blur of a plate in pixels (standard deviation of a Gaussian)."
+        0.6, ge=0, help="mean blur of a plate in pixels (standard deviation of a Gaussian)"
     )
-    focus_spread: float = setting(0.3, ge=0, help="Relative deviation of the blur between wells and plates.")
-    background: float = setting(0.03, ge=0, help="Background of every channel, as a share of the full scale.")
-    photons: float = setting(1000.0, gt=0, help="Photons at full scale: fewer photons, more shot noise.")
-    read_noise: float = setting(0.01, ge=0, help="Camera noise, as a share of the full scale.")
+    focus_spread: float = setting(0.3, ge=0, help="relative deviation of the blur between wells and plates")
+    background: float = setting(0.03, ge=0, help="background of every channel, as a share of the full scale")
+    photons: float = setting(1000.0, gt=0, help="photons at full scale: fewer photons, more shot noise")
+    read_noise: float = setting(0.01, ge=0, help="camera noise, as a share of the full scale")
 
 
 class SimulateConfig(Config):
@@ -99,12 +97,12 @@ class SimulateConfig(Config):
     same seed gives the same pixels, whatever the order of the fields or the number of workers.
     """
 
-    screen: str = setting("simulated", min_length=1, help="Name of the screen.")
+    screen: str = setting("simulated", min_length=1, help="name of the screen")
     channels: tuple[str, ...] = setting(
-        PAINTED_CHANNELS, help="Stains to paint, in order, out of: " + ", ".join(PAINTED_CHANNELS) + "."
+        PAINTED_CHANNELS, help="stains to paint, in order, out of: " + ", ".join(PAINTED_CHANNELS)
     )
-    null: bool = setting(False, help="Plant no phenotype at all, but keep every nuisance.")
-    seed: int = setting(0, ge=0, help="Seed of everything that is drawn.")
+    null: bool = setting(False, help="plant no phenotype at all, but keep every nuisance")
+    seed: int = setting(0, ge=0, help="seed of everything that is drawn")
     biology: BiologyConfig = BiologyConfig()
     layout: LayoutConfig = LayoutConfig()
     nuisance: NuisanceConfig = NuisanceConfig()
