@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,25 @@ def create_atomic(path: Path, data: bytes) -> bool:
             return False
         _sync(path.parent)
         return True
+
+
+def link_atomic(source: Path, target: Path) -> None:
+    """Give a file, which is not written to again, a second name; a copy where no link can be made.
+
+    Raises:
+        UserError, RetryError: as `write_atomic`.
+    """
+    with explained(source), _temporary_for(target) as temporary:
+        if target.exists() and target.samefile(source):
+            return
+        try:
+            os.link(source, temporary)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # a file system without links, or another one
+            shutil.copy2(source, temporary)
+        temporary.replace(target)
 
 
 @contextlib.contextmanager

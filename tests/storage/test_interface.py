@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phenoscale.errors import UserError
-from phenoscale.storage import ObjectInfo, open_storage
+from phenoscale.storage import ObjectInfo, digest_bytes, open_storage
 from phenoscale.storage.interface import check_key
 
 
@@ -131,3 +131,56 @@ def test_any_set_of_objects_is_kept_as_written(storage, objects):
     for key, data in objects.items():
         storage.write_bytes(key, data)
     assert {info.key: storage.read_bytes(info.key) for info in storage.list()} == objects
+
+
+# files, folders, and the store's own clock ------------------------------------------------------------------
+
+
+def _file(folder, data=b"pixels"):
+    path = folder / "scratch" / "a.bin"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_file_becomes_an_object_and_an_object_a_file(storage, tmp_path):
+    path = _file(tmp_path)
+    put = storage.put_file("plates/a", path, sha256=digest_bytes(b"pixels"))
+    assert storage.read_bytes("plates/a") == b"pixels"
+    assert list(storage.list("plates/")) == [put] == [storage.info("plates/a")]
+    storage.get_file("plates/a", tmp_path / "deep" / "b.bin")
+    assert (tmp_path / "deep" / "b.bin").read_bytes() == b"pixels"
+
+
+def test_a_file_replaces_an_object_and_may_be_put_twice(storage, tmp_path):
+    storage.write_bytes("a", b"before")
+    for _ in range(2):
+        storage.put_file("a", _file(tmp_path), sha256=digest_bytes(b"pixels"))
+    assert storage.read_bytes("a") == b"pixels"
+
+
+def test_a_missing_object_has_no_info_and_no_age_and_makes_no_file(storage, tmp_path):
+    assert storage.info("none") is None and storage.age_seconds("none") is None
+    with pytest.raises(UserError, match="none"):
+        storage.get_file("none", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_object_that_was_just_written_is_young_by_the_stores_own_clock(storage):
+    storage.write_bytes("lease/1", b"")
+    assert -1.5 <= storage.age_seconds("lease/1") < 60
+
+
+def test_folders_are_named_without_what_lies_in_them(storage):
+    for key in ("embed/k1/a", "embed/k2/b/c", "embed/note", "map/k3/a"):
+        storage.write_bytes(key, b"")
+    assert list(storage.folders()) == ["embed", "map"]
+    assert list(storage.folders("embed")) == ["k1", "k2"]
+    assert list(storage.folders("none")) == []
+
+
+def test_a_store_below_a_prefix_is_a_store(storage):
+    below = storage.at("embed/k1")
+    below.write_bytes("a", b"x")
+    assert storage.read_bytes("embed/k1/a") == b"x"
+    assert below.uri == f"{storage.uri}/embed/k1"

@@ -7,6 +7,7 @@ from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
 from phenoscale.stages.run import complete_output, run_stage
+from phenoscale.stages.workspace import Workspace, open_workspace
 
 __all__ = [
     "Input",
@@ -15,10 +16,12 @@ __all__ = [
     "Output",
     "StagePlan",
     "StageResult",
+    "Workspace",
     "check_complete",
     "complete_output",
     "find_output",
     "ignore",
+    "open_workspace",
     "output_digest",
     "plan_stage",
     "read_lineage",

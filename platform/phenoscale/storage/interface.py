@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Final, Protocol
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol, Self
 
 from phenoscale.errors import UserError
 
@@ -27,6 +28,9 @@ class Storage(Protocol):
     def uri(self) -> str:
         """The folder or `s3://bucket/prefix` that the keys are relative to."""
 
+    def at(self, prefix: str) -> Self:
+        """Return the store of the objects below `prefix/`."""
+
     def read_bytes(self, key: str) -> bytes:
         """Return an object's bytes; a missing one is a UserError."""
 
@@ -44,6 +48,30 @@ class Storage(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with the prefix, sorted by key."""
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Return the names directly below a folder that are folders themselves, sorted; "" is the whole."""
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """Return an object's size and etag, None when there is none."""
+
+    def age_seconds(self, key: str) -> float | None:
+        """Return how long ago an object was written, None when there is none.
+
+        Both times are told by the store's own clock: the clocks of its users do not matter.
+        """
+
+    def put_file(self, key: str, path: Path, *, sha256: str) -> ObjectInfo:
+        """Make a local file, which is not written to again, the object; it appears whole or not at all.
+
+        Args:
+            key: of the object.
+            path: the file.
+            sha256: of its bytes, which a remote store checks on arrival.
+        """
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Make the object, which is not written to again, a local file; it appears whole or not at all."""
 
     def delete(self, key: str) -> None:
         """Remove an object; removing a missing one is no error."""

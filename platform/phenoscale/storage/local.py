@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
-from phenoscale.files import create_atomic, explained, is_temporary, write_atomic
+from phenoscale.files import (
+    TEMPORARY_PREFIX,
+    create_atomic,
+    explained,
+    is_temporary,
+    link_atomic,
+    write_atomic,
+)
 from phenoscale.storage.interface import ObjectInfo, check_key
 
 
@@ -19,6 +29,10 @@ class LocalStorage:
     def uri(self) -> str:
         """The folder's path."""
         return str(self.folder)
+
+    def at(self, prefix: str) -> Self:
+        """Return the store of the objects below `prefix/`."""
+        return type(self)(self._path(prefix))
 
     def read_bytes(self, key: str) -> bytes:
         """Return an object's bytes; a missing one is a UserError."""
@@ -52,10 +66,46 @@ class LocalStorage:
         for path in start.rglob("*"):
             key = path.relative_to(self.folder).as_posix()
             if key.startswith(prefix) and not is_temporary(path.name) and path.is_file():
-                status = path.stat()
-                etag = f"{status.st_size:x}-{status.st_mtime_ns:x}"
-                found.append(ObjectInfo(key=key, size=status.st_size, etag=etag))
+                found.append(_info(key, path))
         yield from sorted(found, key=lambda info: info.key)
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Return the names directly below a folder that are folders themselves, sorted; "" is the whole."""
+        folder = self._path(prefix) if prefix else self.folder
+        if not folder.is_dir():
+            return []
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """Return an object's size and etag, None when there is none."""
+        try:
+            return _info(key, self._path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def age_seconds(self, key: str) -> float | None:
+        """Return how long ago an object was written, None when there is none.
+
+        The file system, whose clock need not be this machine's, is asked for its time by writing a file.
+        """
+        path = self._path(key)
+        try:
+            written = path.stat().st_mtime
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY_PREFIX) as probe:
+                return os.fstat(probe.fileno()).st_mtime - written
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put_file(self, key: str, path: Path, *, sha256: str) -> ObjectInfo:
+        """Make a local file, which is not written to again, the object; it appears whole or not at all."""
+        target = self._path(key)
+        link_atomic(path, target)
+        return _info(key, target)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Make the object, which is not written to again, a local file; it appears whole or not at all."""
+        link_atomic(self._path(key), path)
 
     def delete(self, key: str) -> None:
         """Remove an object; removing a missing one is no error."""
@@ -65,3 +115,8 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)
+
+
+def _info(key: str, path: Path) -> ObjectInfo:
+    status = path.stat()
+    return ObjectInfo(key=key, size=status.st_size, etag=f"{status.st_size:x}-{status.st_mtime_ns:x}")

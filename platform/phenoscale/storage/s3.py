@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final, Self
 
 from phenoscale.errors import RetryError, UserError
+from phenoscale.files import written_whole
 from phenoscale.storage.interface import ObjectInfo, check_key
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
@@ -18,13 +22,17 @@ _DENIED: Final = frozenset(
         "403",
         "AccessDenied",
         "AllAccessDisabled",
-        "ExpiredToken",
         "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
     }
 )
+_EXPIRED: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+)
 _TAKEN: Final = frozenset({"409", "412", "ConditionalRequestConflict", "PreconditionFailed"})
+_ONE_PART_BYTES: Final = 64 << 20
+_PART_SUMS: Final = {"ChecksumAlgorithm": "SHA256"}
 _PAST_THE_END: Final = frozenset({"416", "InvalidRange"})
 _WAY_OUT_DENIED: Final = "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and that the account may use this bucket"
 
@@ -47,6 +55,11 @@ class S3Storage:
     def uri(self) -> str:
         """The address that the keys are relative to."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def at(self, prefix: str) -> Self:
+        """Return the store of the objects below `prefix/`."""
+        below = self._object(prefix)["Key"]
+        return type(self)(self._client, bucket=self._bucket, prefix=below)
 
     def read_bytes(self, key: str) -> bytes:
         """Return an object's bytes; a missing one is a UserError."""
@@ -84,14 +97,7 @@ class S3Storage:
 
     def exists(self, key: str) -> bool:
         """Say whether there is an object under the key."""
-        with self._explained(key):
-            try:
-                self._client.head_object(**self._object(key))
-            except _client_error() as error:
-                if _code(error) in _MISSING:
-                    return False
-                raise
-            return True
+        return self._head(key) is not None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with the prefix, sorted by key."""
@@ -105,10 +111,64 @@ class S3Storage:
                     key = entry["Key"].removeprefix(base)
                     yield ObjectInfo(key=key, size=entry["Size"], etag=entry["ETag"].strip('"'))
 
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Return the names directly below a folder that are folders themselves, sorted; "" is the whole."""
+        start = "/".join(part for part in (self._prefix, prefix) if part)
+        start = f"{start}/" if start else ""
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=start, Delimiter="/"
+            )
+            found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
+        return sorted(name.removeprefix(start).rstrip("/") for name in found)
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """Return an object's size and etag, None when there is none."""
+        found = self._head(key)
+        return None if found is None else _info(key, found)
+
+    def age_seconds(self, key: str) -> float | None:
+        """Return how long ago an object was written, None when there is none; the server says both times."""
+        found = self._head(key)
+        if found is None:
+            return None
+        now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return float((now - found["LastModified"]).total_seconds())
+
+    def put_file(self, key: str, path: Path, *, sha256: str) -> ObjectInfo:
+        """Make a local file the object; it appears whole or not at all, and with the bytes of this digest."""
+        with self._explained(key):
+            size = path.stat().st_size
+            if size > _ONE_PART_BYTES:
+                # each part is checksummed on arrival
+                self._client.upload_file(str(path), **self._object(key), ExtraArgs=_PART_SUMS)
+            else:
+                checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+                with path.open("rb") as file:
+                    self._client.put_object(**self._object(key), Body=file, ChecksumSHA256=checksum)
+            found = self._head(key)
+        if found is None or found["ContentLength"] != size:
+            raise RetryError(f"{self.uri}/{key}: the upload of {size} bytes did not arrive; repeat later")
+        return _info(key, found)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Make the object a local file; it appears whole or not at all."""
+        with self._explained(key), written_whole(path) as temporary:
+            self._client.download_file(**self._object(key), Filename=str(temporary))
+
     def delete(self, key: str) -> None:
         """Remove an object; removing a missing one is no error."""
         with self._explained(key):
             self._client.delete_object(**self._object(key))
+
+    def _head(self, key: str) -> dict[str, Any] | None:
+        with self._explained(key):
+            try:
+                return dict(self._client.head_object(**self._object(key)))
+            except _client_error() as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
 
     def _object(self, key: str) -> dict[str, str]:
         check_key(key)
@@ -127,6 +187,10 @@ class S3Storage:
                 raise UserError(f"{address} does not exist ({code}); check bucket and key") from error
             if code in _DENIED:
                 raise UserError(f"{address}: access denied ({code}); {_WAY_OUT_DENIED}") from error
+            if code in _EXPIRED:
+                raise RetryError(
+                    f"{address}: the login has expired ({code}); log in again, then repeat"
+                ) from error
             if _is_passing(error):
                 raise RetryError(f"{address}: the store is away or busy ({code}); repeat later") from error
             raise UserError(
@@ -134,6 +198,14 @@ class S3Storage:
             ) from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise UserError(f"{address}: no S3 credentials ({error}); {_WAY_OUT_DENIED}") from error
+        except (
+            exceptions.CredentialRetrievalError,
+            exceptions.SSOError,
+            exceptions.TokenRetrievalError,
+        ) as error:
+            raise RetryError(
+                f"{address}: the login has expired ({error}); log in again, then repeat"
+            ) from error
         except (exceptions.HTTPClientError, exceptions.ConnectionError, ConnectionError) as error:
             raise RetryError(f"{address}: the store does not answer ({error}); repeat later") from error
         except exceptions.ParamValidationError as error:
@@ -165,6 +237,10 @@ def _client_error() -> type[Exception]:
 
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _info(key: str, head: Mapping[str, Any]) -> ObjectInfo:
+    return ObjectInfo(key=key, size=int(head["ContentLength"]), etag=str(head["ETag"]).strip('"'))
 
 
 def _is_passing(error: Any) -> bool:
