@@ -6,7 +6,7 @@ import torch
 
 from phenoscale.errors import UserError
 from phenoscale.models.families import model_config
-from phenoscale.models.losses import mae_loss
+from phenoscale.models.losses import mae_loss_terms
 from phenoscale.models.mae import MaskedAutoencoder, mask_patches
 from phenoscale.models.preprocess import standardize
 from tests.support.encoders import noise, raw_crops, tiny_mae_config
@@ -91,7 +91,7 @@ def test_hidden_patches_do_not_reach_the_prediction():
 )
 def test_gradient_reaches_every_parameter(changes):
     model = MaskedAutoencoder(tiny_mae_config(**changes), seed=2)
-    mae_loss(model(*crops_and_noise(16)), alpha=0.01).backward()
+    mae_loss_terms(model(*crops_and_noise(16)), alpha=0.01).total.backward()
     unreached = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert unreached == []
 
@@ -110,7 +110,7 @@ def test_forward_pass_compiles_into_one_graph_with_the_same_result():
     crops, values = crops_and_noise(2)
 
     def loss(crops, values):
-        return mae_loss(model(crops, values), alpha=0.01)
+        return mae_loss_terms(model(crops, values), alpha=0.01).total
 
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     assert torch.equal(compiled(crops, values), loss(crops, values))
@@ -119,10 +119,10 @@ def test_forward_pass_compiles_into_one_graph_with_the_same_result():
 def test_bfloat16_autocast_stays_close_to_float32_and_the_loss_is_float32():
     model = MaskedAutoencoder(tiny_mae_config(), seed=5)
     crops, values = crops_and_noise(8)
-    exact = mae_loss(model(crops, values), alpha=0.01)
+    exact = mae_loss_terms(model(crops, values), alpha=0.01).total
     with torch.autocast("cpu", dtype=torch.bfloat16):
         prediction = model(crops, values)
-        rounded = mae_loss(prediction, alpha=0.01)
+        rounded = mae_loss_terms(prediction, alpha=0.01).total
     assert prediction.prediction_BLP.dtype == torch.bfloat16
     assert rounded.dtype == torch.float32
     assert rounded.item() == pytest.approx(exact.item(), rel=0.02)
@@ -135,7 +135,7 @@ def test_fifty_steps_teach_the_model_to_copy_the_brightness_of_visible_patches()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
     for step in range(50):
-        loss = mae_loss(model(crops, noise(16, seed=step)), alpha=0.01)
+        loss = mae_loss_terms(model(crops, noise(16, seed=step)), alpha=0.01).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

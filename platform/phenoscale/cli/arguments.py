@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NoReturn
@@ -14,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from phenoscale.cli.verbs import Verb
 from phenoscale.config import Config, field_kind
+from phenoscale.config.flags import alternatives
 from phenoscale.config.problems import suggest
 from phenoscale.errors import UserError
 
@@ -153,7 +153,7 @@ def _leaves(config: type[Config], *, prefix: str = "", section_help: str = "") -
     sections: list[tuple[str, type[Config]]] = []
     for field, info in config.model_fields.items():
         name = prefix + field
-        options = tuple(_alternatives(info.annotation))
+        options = tuple(alternatives(info.annotation))
         inner = [option for option in options if isinstance(option, type) and issubclass(option, Config)]
         if len(inner) == 1:
             sections.append((name, inner[0]))
@@ -204,7 +204,7 @@ def _metavar(leaf: _Leaf) -> str:
         return "|".join(str(choice) for choice in typing.get_args(option))
     if origin is dict or option is dict:
         return "NAME=VALUE"
-    inner = next(iter(_alternatives(typing.get_args(option)[0])), str) if origin in _CONTAINERS else option
+    inner = next(iter(alternatives(typing.get_args(option)[0])), str) if origin in _CONTAINERS else option
     if isinstance(inner, type) and issubclass(inner, Config):
         return "YAML"
     if field_kind(leaf.info) == "location":
@@ -230,17 +230,6 @@ def _shown(value: Any) -> str:
             return ", ".join(str(getattr(entry, "name", entry)) for entry in value)
         return ",".join(str(entry) for entry in value)
     return str(value)
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        yield from _alternatives(typing.get_args(annotation)[0])
-    elif origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(annotation):
-            yield from _alternatives(part)
-    else:
-        yield annotation
 
 
 def _normalize(argv: Sequence[str], *, parser: argparse.ArgumentParser) -> list[str]:

@@ -32,7 +32,7 @@ def interpret_flag(cls: type[Config], name: str, *, value: Any) -> Any:
     texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else None
     if texts is None or not all(isinstance(text, str) for text in texts):
         return value
-    options = list(_alternatives(annotation))
+    options = list(alternatives(annotation))
     if type(None) in options and texts[-1].lower() in _NOTHING:
         return None
     if any(typing.get_origin(option) in (dict, Mapping) or option is dict for option in options):
@@ -85,13 +85,14 @@ def nest_flags(data: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def alternatives(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value may have, through unions and Annotated."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        yield from _alternatives(typing.get_args(annotation)[0])
+        yield from alternatives(typing.get_args(annotation)[0])
     elif origin in (typing.Union, types.UnionType):
         for part in typing.get_args(annotation):
-            yield from _alternatives(part)
+            yield from alternatives(part)
     else:
         yield annotation
 

@@ -19,10 +19,16 @@ from phenoscale.models.attention import attend
 from phenoscale.models.blocks import StandardBlock, TokenNorm
 from phenoscale.models.ca_encoder import ChannelAgnosticTransformer, ca_encoder_config
 from phenoscale.models.mae import SIZES as MAE_SIZES
-from phenoscale.models.mae import MaskedAutoencoderConfig, encode_kept, fill_in, mask_patches
-from phenoscale.models.objectives import MaskedPrediction, TrainingModel
+from phenoscale.models.mae import (
+    MaskedAutoencoderConfig,
+    TransformerAutoencoder,
+    encode_kept,
+    fill_in,
+    mask_patches,
+)
+from phenoscale.models.objectives import MaskedPrediction
 from phenoscale.models.positions import sincos_positions
-from phenoscale.models.vit import check_width, initialize, seeded
+from phenoscale.models.vit import check_width
 from phenoscale.schema.encoders import EncoderConfig
 
 CROSS_HEADS = 8
@@ -205,34 +211,21 @@ class ChannelDecoders(nn.Module):
         return mixed_BCND
 
 
-class ChannelAgnosticMae(TrainingModel):
+class ChannelAgnosticMae(TransformerAutoencoder):
     """A channel-agnostic ViT and the decoders that train it; all weights follow from `seed`."""
 
     config: ChannelAgnosticMaeConfig
+    encoder: ChannelAgnosticTransformer
+    decoder: ChannelDecoders
 
     def __init__(self, config: ChannelAgnosticMaeConfig, *, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = ChannelAgnosticTransformer(config.encoder)
-        self.decoder = ChannelDecoders(config)
-        # Two streams: an untrained encoder of the same seed has the weights that this encoder starts from.
-        initialize(self.encoder, generator=seeded(seed))
-        initialize(self.decoder, generator=seeded(seed + 1))
-
-    @property
-    def num_mask_tokens(self) -> int:
-        """One number per patch of each channel."""
-        return self.config.num_tokens
+        encoder, decoder = ChannelAgnosticTransformer(config.encoder), ChannelDecoders(config)
+        super().__init__(config, encoder=encoder, decoder=decoder, seed=seed)
 
     def blocks(self) -> list[nn.Module]:
         """The blocks of the encoder, what mixes the channels, then the blocks of each channel."""
         stacks = (list(stack.children()) for stack in self.decoder.stacks)
         return [*self.encoder.blocks, self.decoder.mixer, *chain.from_iterable(stacks)]
-
-    @property
-    def encoder_weights(self) -> ChannelAgnosticTransformer:
-        """The transformer."""
-        return self.encoder
 
     def encoder_config(
         self, *, channels: tuple[str, ...], intensity_scale: float, **facts: Any

@@ -77,13 +77,6 @@ def mae_loss_terms(
     return MaskedLoss((1 - alpha) * mse + alpha * fourier, mse, fourier)
 
 
-def mae_loss(
-    prediction: MaskedPrediction, *, alpha: float, fourier_mode: FourierMode = "per_patch"
-) -> Tensor:
-    """The loss to minimize: (1 - alpha) * mse + alpha * fourier."""
-    return mae_loss_terms(prediction, alpha=alpha, fourier_mode=fourier_mode).total
-
-
 def _mean_over_removed(values_BL: Tensor, *, mask_BL: Tensor) -> Tensor:
     return (values_BL * mask_BL).sum() / mask_BL.sum()
 

@@ -179,33 +179,49 @@ class Decoder(nn.Module):
         return prediction_BLP
 
 
-class MaskedAutoencoder(TrainingModel):
-    """A ViT encoder and the decoder that trains it; all weights follow from `seed`."""
+class TransformerAutoencoder(TrainingModel):
+    """A transformer and the decoder that trains it; all weights follow from `seed`."""
 
     config: MaskedAutoencoderConfig
+    encoder: nn.Module
+    decoder: nn.Module
 
-    def __init__(self, config: MaskedAutoencoderConfig, *, seed: int = 0) -> None:
+    def __init__(
+        self, config: MaskedAutoencoderConfig, *, encoder: nn.Module, decoder: nn.Module, seed: int
+    ) -> None:
         super().__init__()
         self.config = config
-        self.encoder = VisionTransformer(config.encoder)
-        self.decoder = Decoder(config)
+        self.encoder = encoder
+        self.decoder = decoder
         # Two streams: an untrained encoder of the same seed has the weights that this encoder starts from.
         initialize(self.encoder, generator=seeded(seed))
         initialize(self.decoder, generator=seeded(seed + 1))
 
     @property
     def num_mask_tokens(self) -> int:
-        """One number per patch."""
+        """One number per token: a patch, or a patch of one channel."""
         return self.config.num_tokens
+
+    @property
+    def encoder_weights(self) -> nn.Module:
+        """The transformer."""
+        return self.encoder
+
+
+class MaskedAutoencoder(TransformerAutoencoder):
+    """A ViT encoder and the decoder that trains it."""
+
+    config: MaskedAutoencoderConfig
+    encoder: VisionTransformer
+    decoder: Decoder
+
+    def __init__(self, config: MaskedAutoencoderConfig, *, seed: int = 0) -> None:
+        encoder, decoder = VisionTransformer(config.encoder), Decoder(config)
+        super().__init__(config, encoder=encoder, decoder=decoder, seed=seed)
 
     def blocks(self) -> list[nn.Module]:
         """The blocks of the encoder, then those of the decoder."""
         return [*self.encoder.blocks, *self.decoder.blocks]
-
-    @property
-    def encoder_weights(self) -> VisionTransformer:
-        """The transformer."""
-        return self.encoder
 
     def encoder_config(
         self, *, channels: tuple[str, ...], intensity_scale: float, **facts: Any

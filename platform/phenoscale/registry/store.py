@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from phenoscale.errors import PhenoscaleError, RetryError
 from phenoscale.storage import digest_bytes
@@ -219,8 +219,3 @@ def describe(version: Version | None) -> str:
     if version is None:
         return "none"
     return f"version {version.version} (encoder {version.encoder_digest[:12]})"
-
-
-def as_json(version: Version) -> dict[str, Any]:
-    """The version as plain JSON values."""
-    return {"name": version.name, "version": version.version, "encoder_digest": version.encoder_digest}
