@@ -28,16 +28,14 @@ from phenoscale.benchmarks.wells.consistency import draw_pairs, find_replicates
 from phenoscale.benchmarks.wells.magnitude import magnitude_p_values
 from phenoscale.benchmarks.wells.signal import signal_p_values
 from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
-from phenoscale.mapping.arms import arm_lookup
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import (
-    AggregateStep,
-    CenterStep,
-    MapConfig,
-    PcaStep,
-    PositionStep,
-    TvnStep,
-)
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.genes import arm_lookup
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.center import CenterStep
+from phenoscale.mapping.steps.pca import PcaStep
+from phenoscale.mapping.steps.position import PositionStep
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.maps import parse_map
 from tests.support.map_chains import every_step
 from tests.support.null_screens import ScreenSpec, simulate_screen

@@ -18,9 +18,13 @@ from phenoscale.benchmarks.relations.recall import Bootstrap, recall_rows
 from phenoscale.benchmarks.relations.recall_null import Permutations, recall_p_values
 from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
 from phenoscale.benchmarks.wells.consistency import consistency_rows
-from phenoscale.mapping.arms import arm_lookup, fit_arm_correction, read_genes
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterScaleStep, MapConfig, TvnStep
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.genes import arm_lookup, read_genes
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep, fit_arm_correction
+from phenoscale.mapping.steps.center import CenterScaleStep
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import PerturbationMap
 from tests.support.real_data import find_real_data

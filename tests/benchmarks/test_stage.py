@@ -22,8 +22,11 @@ from phenoscale.benchmarks.stage import (
 )
 from phenoscale.config import Runtime
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterStep, MapConfig
+from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.stage import run_map
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterStep
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 from phenoscale.schema.maps import write_bare_map
 from phenoscale.schema.rows import read_rows

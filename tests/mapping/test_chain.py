@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.center import fit_center
 from phenoscale.mapping.chain import digest_array, fit_map
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterStep,
-    MapConfig,
-    PcaStep,
-)
-from phenoscale.mapping.pca import fit_pca
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterStep, fit_center
+from phenoscale.mapping.steps.pca import PcaStep, fit_pca
 from tests.support.map_chains import every_step
 from tests.support.null_screens import ScreenSpec, simulate_screen
 from tests.support.wells import make_wells, shifted_by

@@ -4,7 +4,8 @@ import pytest
 
 from phenoscale.config import fingerprint, parse_config
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import MapConfig, TvnStep
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.steps.tvn import TvnStep
 
 
 def _parse(*names, **fields):

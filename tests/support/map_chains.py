@@ -1,13 +1,11 @@
 """The chain of map steps that tests at embedding level share: every kind of step once."""
 
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterStep,
-    PcaStep,
-    PositionStep,
-    TvnStep,
-)
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterStep
+from phenoscale.mapping.steps.pca import PcaStep
+from phenoscale.mapping.steps.position import PositionStep
+from phenoscale.mapping.steps.tvn import TvnStep
 
 
 def every_step(*, num_components, min_num_genes):

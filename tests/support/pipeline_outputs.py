@@ -17,15 +17,13 @@ import pandas as pd
 from phenoscale.benchmarks.config import BatchEffectConfig, BenchmarkConfig, ConsistencyConfig, RecallConfig
 from phenoscale.benchmarks.stage import run_benchmark
 from phenoscale.config import Config, Runtime, setting
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterScaleStep,
-    MapConfig,
-    PositionStep,
-    TvnStep,
-)
+from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.stage import run_map
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterScaleStep
+from phenoscale.mapping.steps.position import PositionStep
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.models.encoder import save_encoder, untrained_encoder
 from phenoscale.schema.embeddings import write_embeddings
 from phenoscale.schema.encoders import EncoderConfig

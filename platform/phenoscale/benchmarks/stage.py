@@ -35,7 +35,7 @@ from phenoscale.benchmarks.wells.moa import has_mechanisms, moa_rows
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
-from phenoscale.mapping.arms import arm_lookup, read_genes
+from phenoscale.mapping.genes import arm_lookup, read_genes
 from phenoscale.mapping.stage import CORRECTED_FOLDER, STEPS_FOLDER
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
 from phenoscale.schema.maps import PerturbationMap, read_map

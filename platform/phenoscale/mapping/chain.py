@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from phenoscale.config.digests import plain
 from phenoscale.errors import UserError
-from phenoscale.mapping.aggregate import Aggregate, fit_aggregate
-from phenoscale.mapping.arms import ArmCorrection, fit_arm_correction
-from phenoscale.mapping.center import fit_center
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterScaleStep,
-    CenterStep,
-    MapConfig,
-    PcaStep,
-    PositionStep,
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.steps.step import (
+    AggregationStep,
+    Fitted,
+    FittedAggregate,
+    FittedMapStep,
+    FittedWellStep,
+    MapStep,
     Step,
-    TvnStep,
+    WellStep,
 )
-from phenoscale.mapping.pca import fit_pca
-from phenoscale.mapping.position import fit_position
-from phenoscale.mapping.tvn import fit_tvn
-from phenoscale.schema.columns import Embeddings
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.stats.moments import Array
-
-
-class FittedWellStep(Protocol):
-    """A fitted well-level step."""
-
-    def transform(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Embeddings:
-        """Map vectors of wells."""
-
-    def parameters(self) -> dict[str, Array]:
-        """The fitted arrays."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +33,17 @@ class FittedStep:
     """One step after fitting: its settings and its fitted value."""
 
     settings: Step
-    fitted: FittedWellStep | Aggregate | ArmCorrection
+    fitted: Fitted
 
     def record(self) -> dict[str, Any]:
         """What `map.json` says of the step: settings and the digest of every fitted parameter."""
         digests = {name: digest_array(value) for name, value in self.fitted.parameters().items()}
         record = {"name": self.settings.name, "settings": plain(self.settings), "parameters": digests}
-        fallbacks: Mapping[str, str] = getattr(self.fitted, "fallbacks", {})
-        if fallbacks:
-            record["fallbacks"] = dict(fallbacks)
-        if isinstance(self.fitted, ArmCorrection):
-            record["corrected_arms"] = [list(place) for place in self.fitted.places]
-        return record
+        return record | self.settings.remarks(self.fitted)[0]
+
+    def warnings(self) -> list[str]:
+        """What the step did not do as it was asked."""
+        return self.settings.remarks(self.fitted)[1]
 
 
 @dataclass(frozen=True)
@@ -83,23 +65,19 @@ class FittedMap:
     def correct(self, table: EmbeddingTable) -> EmbeddingTable:
         """Apply the well-level steps to wells, which may be new ones of known batches."""
         for step in self.steps:
-            if isinstance(step.fitted, Aggregate):
-                break
-            assert not isinstance(step.fitted, ArmCorrection), "gene-level steps stand after aggregate"
-            table = table.with_embeddings(step.fitted.transform(table.embeddings, table.frame))
+            if isinstance(step.settings, WellStep):
+                fitted = cast(FittedWellStep, step.fitted)
+                table = table.with_embeddings(fitted.transform(table.embeddings, table.frame))
         return table
 
     def apply(self, table: EmbeddingTable) -> PerturbationMap:
         """Map wells with the fitted steps."""
         table = self.correct(table)
-        result: PerturbationMap | None = None
+        aggregate = next(step for step in self.steps if isinstance(step.settings, AggregationStep))
+        result = cast(FittedAggregate, aggregate.fitted).transform(table)
         for step in self.steps:
-            if isinstance(step.fitted, Aggregate):
-                result = step.fitted.transform(table)
-            elif isinstance(step.fitted, ArmCorrection):
-                assert result is not None, "gene-level steps stand after aggregate"
-                result = step.fitted.transform(result)
-        assert result is not None, "a map needs one aggregate step"
+            if isinstance(step.settings, MapStep):
+                result = cast(FittedMapStep, step.fitted).transform(result)
         return replace(result, steps=self.map.steps)
 
 
@@ -109,66 +87,49 @@ def fit_map(table: EmbeddingTable, *, config: MapConfig, genes: pd.DataFrame | N
     Args:
         table: well embeddings; float64 is kept, the statistics are float64 in any case.
         config: the steps, strata and what stays out of the map.
-        genes: gene table (gene, arm, expression), needed by `arm_correction`.
+        genes: gene table (gene, arm, expression), needed by steps that name `gene_columns`.
 
     Raises:
-        UserError: what each step's `fit` function refuses, or no gene table where one is needed.
+        UserError: what each step's `fit` refuses, or no gene table where one is needed.
     """
-    middle = next(index for index, step in enumerate(config.steps) if isinstance(step, AggregateStep))
+    aggregation = next(step for step in config.steps if isinstance(step, AggregationStep))
     fitted: list[FittedStep] = []
     after_step: dict[str, PerturbationMap] = {}
+
+    def averaged() -> PerturbationMap:
+        return aggregation.fit(table, config=config).transform(table)
+
+    def keep(current: PerturbationMap) -> None:
+        # `aggregate` is no correction, and is not counted
+        after_step[f"{len(after_step)}_{fitted[-1].settings.name}"] = _with_records(current, fitted)
+
     if config.keep_steps:
-        after_step["0_none"] = _fit_aggregate(table, config).transform(table)
-    for number, step in enumerate(config.steps[:middle], start=1):
-        value = _fit_well_step(table, step)
-        table = table.with_embeddings(value.transform(table.embeddings, table.frame))
-        fitted.append(FittedStep(step, value))
+        after_step["0_none"] = averaged()
+    for step in (step for step in config.steps if isinstance(step, WellStep)):
+        of_wells = step.fit(table.embeddings, table.frame)
+        table = table.with_embeddings(of_wells.transform(table.embeddings, table.frame))
+        fitted.append(FittedStep(step, of_wells))
         if config.keep_steps:
-            current = _fit_aggregate(table, config).transform(table)
-            after_step[f"{number}_{step.name}"] = _with_records(current, fitted)
-    aggregate = _fit_aggregate(table, config)
-    fitted.append(FittedStep(config.steps[middle], aggregate))
+            keep(averaged())
+    aggregate = aggregation.fit(table, config=config)
+    fitted.append(FittedStep(aggregation, aggregate))
     result = aggregate.transform(table)
-    for number, step in enumerate(config.steps[middle + 1 :], start=middle + 1):
-        correction = _fit_arms(result, genes, step=step)
-        result = correction.transform(result)
-        fitted.append(FittedStep(step, correction))
+    for late in (step for step in config.steps if isinstance(step, MapStep)):
+        of_map = late.fit(result, _needed(genes, step=late))
+        result = of_map.transform(result)
+        fitted.append(FittedStep(late, of_map))
         if config.keep_steps:
-            after_step[f"{number}_{step.name}"] = _with_records(result, fitted)
+            keep(result)
     return FittedMap(_with_records(result, fitted), table, after_step, tuple(fitted))
 
 
-_FIT: dict[type[Any], Callable[..., FittedWellStep]] = {
-    CenterStep: fit_center,
-    CenterScaleStep: fit_center,
-    PcaStep: fit_pca,
-    TvnStep: fit_tvn,
-    PositionStep: fit_position,
-}
-
-
-def _fit_well_step(table: EmbeddingTable, step: Step) -> FittedWellStep:
-    return _FIT[type(step)](table.embeddings, table.frame, step=step)
-
-
-def _fit_aggregate(table: EmbeddingTable, config: MapConfig) -> Aggregate:
-    step = next(step for step in config.steps if isinstance(step, AggregateStep))
-    return fit_aggregate(
-        table,
-        step=step,
-        strata=config.strata,
-        include_positive_controls=config.include_positive_controls,
-    )
-
-
-def _fit_arms(result: PerturbationMap, genes: pd.DataFrame | None, *, step: Step) -> ArmCorrection:
-    assert isinstance(step, ArmCorrectionStep), f"{step.name} is not a gene-level step"
-    if genes is None:
+def _needed(genes: pd.DataFrame | None, *, step: MapStep) -> pd.DataFrame:
+    if genes is None and step.gene_columns:
         raise UserError(
-            "arm_correction needs a gene table (gene, arm, expression), got none; give --genes, or leave "
-            "the step out"
+            f"{step.name} needs a gene table (gene, {', '.join(step.gene_columns)}), got none; give --genes, "
+            "or leave the step out"
         )
-    return fit_arm_correction(result, genes, step=step)
+    return pd.DataFrame() if genes is None else genes
 
 
 def _with_records(result: PerturbationMap, fitted: Sequence[FittedStep]) -> PerturbationMap:

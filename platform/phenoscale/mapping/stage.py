@@ -18,9 +18,9 @@ from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.files import written_whole
 from phenoscale.logs import get_logger
-from phenoscale.mapping.arms import ArmCorrection, read_genes
 from phenoscale.mapping.chain import FittedMap, FittedStep, fit_map
-from phenoscale.mapping.config import ArmCorrectionStep, MapConfig
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.genes import read_genes
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level, write_embeddings
 from phenoscale.schema.maps import write_bare_map, write_map
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
@@ -40,13 +40,15 @@ def run_map(config: MapConfig, *, observe: Observer = ignore) -> StageResult:
         UserError: no embeddings, no gene table for arm_correction, or what a step refuses.
     """
     inputs = {"embeddings": table_of_level(require(config, "embeddings", verb="map"), level="well")}
-    if _arm_steps(config):
-        inputs["genes"] = Path(require(config, "genes", verb="map with arm_correction"))
+    if config.gene_columns:
+        named = ", ".join(step.name for step in config.steps if step.gene_columns)
+        inputs["genes"] = Path(require(config, "genes", verb=f"map with {named}"))
     return run_stage(
         "map",
         entry=__name__,
         config=config,
         inputs=inputs,
+        modules=[type(step).__module__ for step in config.steps],
         build=partial(_build, config=config, inputs=inputs, observe=observe),
     )
 
@@ -77,7 +79,8 @@ def _build(
         write_bare_map(folder / STEPS_FOLDER / f"{name}.parquet", after)
     for number, step in enumerate(fitted.steps, start=1):
         _write_parameters(folder / PARAMETERS_FOLDER / f"{number}_{step.settings.name}.npz", step)
-        _warn(step)
+        for warning in step.warnings():
+            logger.warning("%s", warning)
     write_embeddings(folder / CORRECTED_FOLDER, fitted.corrected)
     write_map(folder, fitted.map)
     summary = _summary(table, fitted)
@@ -92,40 +95,13 @@ def _summary(table: EmbeddingTable, fitted: FittedMap) -> dict[str, Any]:
         "num_wells": len(table),
         "num_perturbations": len(fitted.map),
         "dimensions": fitted.map.dimensions,
-        "num_corrected_arms": sum(
-            len(step.fitted.places) for step in fitted.steps if isinstance(step.fitted, ArmCorrection)
-        ),
+        "num_corrected_arms": sum(len(step.record().get("corrected_arms", ())) for step in fitted.steps),
         "steps": [step.settings.name for step in fitted.steps],
     }
 
 
 def _read_genes(config: MapConfig, path: Path | None) -> pd.DataFrame | None:
-    if path is None:
-        return None
-    columns = {step.expression_column: None for step in _arm_steps(config)}
-    return read_genes(path, columns=("arm", *columns))
-
-
-def _arm_steps(config: MapConfig) -> list[ArmCorrectionStep]:
-    return [step for step in config.steps if isinstance(step, ArmCorrectionStep)]
-
-
-def _warn(step: FittedStep) -> None:
-    """Say what a step did not do as it was asked."""
-    fallbacks: Mapping[str, str] = getattr(step.fitted, "fallbacks", {})
-    if fallbacks:
-        shown = ", ".join(f"{batch}: {used}" for batch, used in list(fallbacks.items())[:5])
-        logger.warning(
-            "%s: %d batches have too few negative controls and use the statistics of others (%s)",
-            step.settings.name,
-            len(fallbacks),
-            shown,
-        )
-    if isinstance(step.fitted, ArmCorrection) and not step.fitted.places:
-        logger.warning(
-            "arm_correction changed nothing: no arm has more than %d unexpressed genes in the map",
-            getattr(step.settings, "min_num_genes", 0),
-        )
+    return None if path is None else read_genes(path, columns=config.gene_columns)
 
 
 def _write_parameters(file: Path, step: FittedStep) -> None:

@@ -9,7 +9,10 @@ from phenoscale.benchmarks.relations.proximity import probability_above, proximi
 from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterStep, MapConfig
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterStep
 from phenoscale.schema.maps import parse_map
 from tests.support.null_screens import ScreenSpec, simulate_screen
 

@@ -6,18 +6,14 @@ import pytest
 
 from phenoscale.benchmarks.config import BatchEffectConfig
 from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
-from phenoscale.mapping.arms import arm_lookup
-from phenoscale.mapping.center import fit_center
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import (
-    AggregateStep,
-    ArmCorrectionStep,
-    CenterStep,
-    MapConfig,
-    PositionStep,
-    TvnStep,
-)
-from phenoscale.mapping.position import plate_places
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.genes import arm_lookup
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep
+from phenoscale.mapping.steps.center import CenterStep, fit_center
+from phenoscale.mapping.steps.position import PositionStep, plate_places
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.embeddings import EmbeddingTable
 from tests.support.null_screens import ScreenSpec, simulate_screen
 from tests.support.wells import make_wells, shifted_by, without_controls

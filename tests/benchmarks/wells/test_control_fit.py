@@ -14,7 +14,10 @@ from phenoscale.benchmarks.wells.control_fit import control_fit
 from phenoscale.benchmarks.wells.magnitude import run_signal_magnitude
 from phenoscale.benchmarks.wells.signal_config import SignalMagnitudeConfig
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import CenterScaleStep, CenterStep, MapConfig, PcaStep, TvnStep
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep
+from phenoscale.mapping.steps.pca import PcaStep
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 
 

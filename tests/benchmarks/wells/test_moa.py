@@ -6,8 +6,7 @@ import pytest
 
 from phenoscale.benchmarks.wells.moa import make_treatments, moa_rows, nearest_neighbors
 from phenoscale.errors import UserError
-from phenoscale.mapping.center import fit_center
-from phenoscale.mapping.config import CenterScaleStep, CenterStep
+from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep, fit_center
 from phenoscale.schema.embeddings import EmbeddingTable
 from tests.support.bbbc021 import crop_statistics, well_profiles
 

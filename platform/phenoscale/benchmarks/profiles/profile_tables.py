@@ -18,7 +18,7 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
-from phenoscale.mapping.aggregate import average
+from phenoscale.mapping.steps.aggregate import average
 from phenoscale.schema.columns import EMBEDDING, read_parquet, split_embeddings
 from phenoscale.schema.embeddings import read_embeddings, refuse_rows_twice, table_of_level
 from phenoscale.schema.readable import listed_columns, readable

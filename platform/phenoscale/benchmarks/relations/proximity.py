@@ -21,7 +21,7 @@ from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
 from phenoscale.benchmarks.relations.recall import under_test, with_directions
 from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.mapping.arms import arm_lookup, arms_of, read_genes
+from phenoscale.mapping.genes import arm_lookup, arms_of, read_genes
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore

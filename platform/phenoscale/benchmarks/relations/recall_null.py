@@ -26,7 +26,7 @@ from phenoscale.benchmarks.relations.recall import Tails, score_pairs, tail_rank
 from phenoscale.benchmarks.relations.recall_null_config import RecallNullConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.mapping.arms import arm_lookup, read_genes
+from phenoscale.mapping.genes import arm_lookup, read_genes
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore

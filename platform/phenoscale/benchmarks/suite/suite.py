@@ -52,7 +52,7 @@ from phenoscale.benchmarks.wells.signal import signal_consistency_rows
 from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
-from phenoscale.mapping.arms import arm_lookup, read_genes
+from phenoscale.mapping.genes import arm_lookup, read_genes
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting, write_rows

@@ -30,9 +30,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.benchmarks.config import BatchEffectConfig
-from phenoscale.mapping.arms import arms_of
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls
-from phenoscale.mapping.position import plate_places, used_extent
+from phenoscale.mapping.genes import arms_of
+from phenoscale.mapping.steps.position import plate_places, used_extent
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.rows import Row, canonical_setting

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from phenoscale.benchmarks.config import ConsistencyConfig
 from phenoscale.errors import UserError
-from phenoscale.mapping.aggregate import average, stratum_names
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls, rows_by_label
+from phenoscale.mapping.steps.aggregate import average, stratum_names
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import STRATA
 from phenoscale.schema.readable import listed_columns

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.aggregate import average
 from phenoscale.mapping.batches import negative_controls
+from phenoscale.mapping.steps.aggregate import average
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
 from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting

@@ -33,8 +33,7 @@ from phenoscale.benchmarks.wells.rxrx1_wells import (
 from phenoscale.benchmarks.wells.wells_config import Correction, Rxrx1Config
 from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.mapping.center import fit_center
-from phenoscale.mapping.config import CenterScaleStep
+from phenoscale.mapping.steps.center import CenterScaleStep, fit_center
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.errors import UserError
-from phenoscale.mapping.arms import read_genes
 from phenoscale.mapping.batches import flags, negative_controls
+from phenoscale.mapping.genes import read_genes
 from phenoscale.schema.columns import Embeddings, write_parquet
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import STRATA

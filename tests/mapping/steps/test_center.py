@@ -5,8 +5,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.center import fit_center
-from phenoscale.mapping.config import CenterScaleStep, CenterStep
+from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep, fit_center
 from tests.support.wells import make_wells, shifted_by, without_controls
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import (
     batch_labels,
@@ -24,8 +25,15 @@ from phenoscale.mapping.batches import (
     refuse_small_batches,
     rows_by_label,
 )
-from phenoscale.mapping.config import TvnStep
-from phenoscale.mapping.pca import project
+from phenoscale.mapping.steps.pca import project
+from phenoscale.mapping.steps.step import (
+    BATCH_HELP,
+    FALLBACK_HELP,
+    MIN_CONTROLS_HELP,
+    BatchKey,
+    Fallback,
+    WellStep,
+)
 from phenoscale.schema.columns import Embeddings
 from phenoscale.stats.moments import (
     Array,
@@ -35,6 +43,27 @@ from phenoscale.stats.moments import (
     row_blocks,
     sorted_eigenpairs,
 )
+
+
+class TvnStep(WellStep):
+    """Typical variation normalization: make the negative controls isotropic, overall and in each batch."""
+
+    name: Literal["tvn"] = "tvn"
+    batch_key: BatchKey = setting("experiment", help=BATCH_HELP)
+    num_components: int | None = setting(None, ge=1, help="components kept after the rotation; none: all")
+    regularization: float = setting(
+        0.5, gt=0, help="multiple of the identity added to each batch's covariance"
+    )
+    recenter_per_batch: bool = setting(False, help="also subtract the mean of each batch's negative controls")
+    min_controls: int = setting(2, ge=2, help=MIN_CONTROLS_HELP)
+    fallback: Fallback = setting("error", help=FALLBACK_HELP)
+    variance_floor: float = setting(
+        1e-9, ge=0, lt=1, help="components with less than this share of the largest variance are dropped"
+    )
+
+    def fit(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Tvn:
+        """Fit the step on wells."""
+        return fit_tvn(embeddings_ND, wells, step=self)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,37 @@ Shapes: N wells, D dimensions, K kept components.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import chosen_wells
-from phenoscale.mapping.config import PcaStep
+from phenoscale.mapping.steps.step import STATISTICS_HELP, Statistics, WellStep
 from phenoscale.schema.columns import Embeddings
 from phenoscale.stats.moments import Array, moments, row_blocks, sorted_eigenpairs
+
+
+class PcaStep(WellStep):
+    """Rotate onto the principal components, the largest first."""
+
+    name: Literal["pca"] = "pca"
+    num_components: int | None = setting(
+        None,
+        ge=1,
+        help="components to keep; none, or more than there are dimensions: all that the wells span",
+    )
+    statistics: Statistics = setting("negative_controls", help=STATISTICS_HELP)
+    whiten: bool = setting(False, help="divide each component by its standard deviation")
+    variance_floor: float = setting(
+        1e-9, ge=0, lt=1, help="components with less than this share of the largest variance are dropped"
+    )
+
+    def fit(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Pca:
+        """Fit the step on wells."""
+        return fit_pca(embeddings_ND, wells, step=self)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.aggregate import fit_aggregate
-from phenoscale.mapping.config import AggregateStep
+from phenoscale.mapping.steps.aggregate import AggregateStep, fit_aggregate
 from phenoscale.schema.embeddings import EmbeddingTable
 from tests.support.wells import make_wells
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.mapping.batches import (
     Labels,
     Mask,
@@ -21,9 +23,53 @@ from phenoscale.mapping.batches import (
     refuse_small_batches,
     rows_by_label,
 )
-from phenoscale.mapping.config import CenterScaleStep, CenterStep
+from phenoscale.mapping.steps.step import (
+    BATCH_HELP,
+    FALLBACK_HELP,
+    MIN_CONTROLS_HELP,
+    STATISTICS_HELP,
+    BatchKey,
+    Fallback,
+    Statistics,
+    WellStep,
+)
 from phenoscale.schema.columns import Embeddings
 from phenoscale.stats.moments import Array, Moments, handle_zero_scales, moments, row_blocks
+
+
+class CenterStep(WellStep):
+    """Subtract the mean of each batch's negative controls."""
+
+    name: Literal["center"] = "center"
+    batch_key: BatchKey = setting("experiment", help=BATCH_HELP)
+    statistics: Statistics = setting("negative_controls", help=STATISTICS_HELP)
+    min_controls: int = setting(2, ge=1, help=MIN_CONTROLS_HELP)
+    fallback: Fallback = setting("error", help=FALLBACK_HELP)
+
+    def fit(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Center:
+        """Fit the step on wells."""
+        return fit_center(embeddings_ND, wells, step=self)
+
+
+class CenterScaleStep(WellStep):
+    """Subtract the mean and divide by the standard deviation of each batch's negative controls.
+
+    A standard deviation of a handful of wells is mostly noise (six wells cost 14 points of mechanism accuracy
+    on BBBC021): `scale: pooled` divides by the deviation within batches, pooled over all of them.
+    """
+
+    name: Literal["center_scale"] = "center_scale"
+    batch_key: BatchKey = setting("experiment", help=BATCH_HELP)
+    statistics: Statistics = setting("negative_controls", help=STATISTICS_HELP)
+    scale: Literal["batch", "pooled"] = setting(
+        "batch", help="standard deviation of the batch itself, or the one within batches pooled over all"
+    )
+    min_controls: int = setting(2, ge=1, help=MIN_CONTROLS_HELP)
+    fallback: Fallback = setting("error", help=FALLBACK_HELP)
+
+    def fit(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Center:
+        """Fit the step on wells."""
+        return fit_center(embeddings_ND, wells, step=self)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import TvnStep
-from phenoscale.mapping.tvn import fit_tvn
+from phenoscale.mapping.steps.tvn import TvnStep, fit_tvn
 from tests.support.wells import make_wells, shifted_by, without_controls
 
 

@@ -5,8 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import PcaStep
-from phenoscale.mapping.pca import fit_pca
+from phenoscale.mapping.steps.pca import PcaStep, fit_pca
 from tests.support.wells import make_wells
 
 

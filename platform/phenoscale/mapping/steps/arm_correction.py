@@ -9,19 +9,55 @@ the place of the unexpressed ones. Shapes: N perturbations, D dimensions, A corr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.errors import UserError
-from phenoscale.mapping.aggregate import stratum_names
-from phenoscale.mapping.config import ArmCorrectionStep
+from phenoscale.mapping.genes import arm_lookup, arms_of
+from phenoscale.mapping.steps.aggregate import stratum_names
+from phenoscale.mapping.steps.step import MapStep
 from phenoscale.schema.maps import PerturbationMap
-from phenoscale.schema.readable import listed_columns, readable
 from phenoscale.stats.moments import Array
+
+
+class ArmCorrectionStep(MapStep):
+    """Subtract from every gene the mean of the unexpressed genes of its chromosome arm (proximity bias).
+
+    The mean of a few genes is noisy, and all genes of the arm inherit its noise: with few unexpressed genes
+    take the mean over all genes of the arm, which assumes that no arm is one phenotype.
+    """
+
+    name: Literal["arm_correction"] = "arm_correction"
+    reference: Literal["unexpressed", "all"] = setting(
+        "unexpressed", help="genes whose mean is subtracted: the arm's unexpressed genes, or all of its genes"
+    )
+    min_num_genes: int = setting(
+        20, ge=0, help="an arm is corrected when it has more reference genes than this"
+    )
+    expression_column: str = setting("zfpkm", help="column of the gene table that holds the expression")
+    unexpressed_below: float = setting(-3.0, help="a gene is unexpressed below this value")
+
+    @property
+    def gene_columns(self) -> tuple[str, ...]:
+        """The columns of the gene table that the step reads."""
+        return ("arm", self.expression_column)
+
+    def fit(self, perturbation_map: PerturbationMap, genes: pd.DataFrame) -> ArmCorrection:
+        """Find the arms that qualify and the mean of their reference genes."""
+        return fit_arm_correction(perturbation_map, genes, step=self)
+
+    def remarks(self, fitted: Any) -> tuple[dict[str, Any], list[str]]:
+        """Which arms are corrected; a warning where none is."""
+        record = {"corrected_arms": [list(place) for place in fitted.places]}
+        if fitted.places:
+            return record, []
+        return record, [
+            f"arm_correction changed nothing: no arm has more than {self.min_num_genes} unexpressed genes in "
+            "the map"
+        ]
 
 
 @dataclass(frozen=True)
@@ -55,43 +91,6 @@ class ArmCorrection:
     def parameters(self) -> dict[str, Array]:
         """The fitted arrays."""
         return {"means": self.means, "num_reference": np.array(self.num_reference, np.float64)}
-
-
-def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a gene table (CSV) with `gene`, `arm` and further columns.
-
-    Raises:
-        UserError: a missing file or column, or a gene that is listed twice.
-    """
-    file = Path(path)
-    with readable(file, holds="a gene table", way_out="write it with a header row"):
-        genes = pd.read_csv(file, dtype={"gene": str, "arm": str}, keep_default_na=True)
-    needed = ["gene", *columns]
-    missing = [name for name in needed if name not in genes]
-    if missing:
-        raise UserError(
-            f"{file} has {listed_columns(genes.columns)}, but needs {needed}; add {missing} or name "
-            "another column"
-        )
-    twice = genes["gene"][genes["gene"].duplicated()]
-    if len(twice):
-        raise UserError(
-            f"{file} lists {len(twice)} genes twice, such as {twice.head(5).tolist()}, but a gene is on one "
-            "arm; "
-            "keep one row for each"
-        )
-    return genes
-
-
-def arm_lookup(genes: pd.DataFrame) -> dict[str, str]:
-    """Arm of each gene that has one."""
-    known = genes.dropna(subset=["gene", "arm"])
-    return {str(gene): str(arm) for gene, arm in zip(known["gene"], known["arm"], strict=True) if arm}
-
-
-def arms_of(perturbation_map: PerturbationMap, arms: dict[str, str]) -> npt.NDArray[np.str_]:
-    """Arm of each row of a map, empty where it has none."""
-    return np.array([arms.get(str(name), "") for name in perturbation_map.entities], dtype=np.str_)
 
 
 def fit_arm_correction(

@@ -8,20 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import batch_labels, batch_positions, chosen_wells, rows_by_label
-from phenoscale.mapping.config import PositionStep
+from phenoscale.mapping.steps.step import BATCH_HELP, STATISTICS_HELP, BatchKey, Statistics, WellStep
 from phenoscale.schema.addresses import split_address
 from phenoscale.schema.columns import Embeddings
 from phenoscale.schema.readable import listed_columns
 from phenoscale.stats.moments import Array, row_blocks
 
 _LEAST_CONDITION = 1e-8
+
+
+Term = Literal["row", "row_squared", "column", "column_squared", "ring", "edge"]
+
+
+class PositionStep(WellStep):
+    """Subtract a smooth effect of the plate position, fitted on wells after centering them plate by plate."""
+
+    name: Literal["position"] = "position"
+    batch_key: BatchKey = setting("none", help=BATCH_HELP)
+    statistics: Statistics = setting("negative_controls", help=STATISTICS_HELP)
+    terms: tuple[Term, ...] = setting(
+        ("row", "row_squared", "column", "column_squared", "edge"),
+        min_length=1,
+        help="terms of the position: linear and squared row and column, ring (square of the larger distance "
+        "from the center, by row or column), edge (1 in the outermost rows and columns)",
+    )
+
+    def fit(self, embeddings_ND: Embeddings, wells: pd.DataFrame) -> Position:
+        """Fit the step on wells."""
+        return fit_position(embeddings_ND, wells, step=self)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,13 @@ import pytest
 
 from phenoscale.benchmarks.relations.recall import score_pairs
 from phenoscale.errors import UserError
-from phenoscale.mapping.arms import arm_lookup, fit_arm_correction, read_genes
 from phenoscale.mapping.chain import fit_map
-from phenoscale.mapping.config import AggregateStep, ArmCorrectionStep, CenterStep, MapConfig, TvnStep
+from phenoscale.mapping.config import MapConfig
+from phenoscale.mapping.genes import arm_lookup, read_genes
+from phenoscale.mapping.steps.aggregate import AggregateStep
+from phenoscale.mapping.steps.arm_correction import ArmCorrectionStep, fit_arm_correction
+from phenoscale.mapping.steps.center import CenterStep
+from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.maps import parse_map
 from tests.support.null_screens import ScreenSpec, simulate_screen
 

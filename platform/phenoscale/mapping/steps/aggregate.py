@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from phenoscale.config import setting
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import Mask, Positions, flags, negative_controls
-from phenoscale.mapping.config import AggregateStep
+from phenoscale.mapping.steps.step import AggregationStep
 from phenoscale.schema.columns import Embeddings
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
 from phenoscale.schema.maps import LABELS, PerturbationMap
 from phenoscale.schema.readable import listed_columns
 from phenoscale.stats.moments import Array, moments
+
+if TYPE_CHECKING:
+    from phenoscale.mapping.config import MapConfig
 
 _OF_A_WELL = frozenset(
     {
@@ -42,6 +46,28 @@ _OF_A_WELL = frozenset(
     }
 )
 """Columns that belong to a well and not to a perturbation, even where they happen to be constant."""
+
+
+class AggregateStep(AggregationStep):
+    """Average the wells of each perturbation and stratum."""
+
+    name: Literal["aggregate"] = "aggregate"
+    method: Literal["mean", "median", "spherical"] = setting(
+        "mean", help="mean, median, or spherical: the normalized mean of the normalized wells"
+    )
+    via_guide: bool = setting(False, help="average the wells of each guide first, then the guides")
+    origin: Literal["negative_controls", "none"] = setting(
+        "negative_controls", help="mean of the stratum's negative controls is subtracted first, or nothing is"
+    )
+
+    def fit(self, table: EmbeddingTable, *, config: MapConfig) -> Aggregate:
+        """Find the origin of each stratum."""
+        return fit_aggregate(
+            table,
+            step=self,
+            strata=config.strata,
+            include_positive_controls=config.include_positive_controls,
+        )
 
 
 @dataclass(frozen=True)

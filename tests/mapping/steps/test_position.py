@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.mapping.config import PositionStep
-from phenoscale.mapping.position import fit_position, plate_places, position_terms, used_extent
+from phenoscale.mapping.steps.position import (
+    PositionStep,
+    fit_position,
+    plate_places,
+    position_terms,
+    used_extent,
+)
 from tests.support.wells import make_wells, shifted_by
 
 _TERMS = ("row", "row_squared", "column", "column_squared", "ring", "edge")
