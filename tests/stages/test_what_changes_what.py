@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from phenoscale.mapping.steps.table import step_class
 from phenoscale.operations.stage_table import STAGES
 from phenoscale.stages import sources
 from phenoscale.stages.sources import PLUMBING, library_root, sources_digest
@@ -15,6 +16,7 @@ from tests.architecture.tree import library_modules
 # what run_stage is told where it is not the module of the stage's function
 STARTS = {
     "pretrain": ("phenoscale.training.stage", "phenoscale.training.worker"),
+    "map": ("phenoscale.mapping.stage", *(step_class(name).__module__ for name in ("tvn", "aggregate"))),
     "register": ("phenoscale.registry.registration",),
     "promote": ("phenoscale.registry.promotion",),
 }
@@ -31,7 +33,9 @@ CHANGES = {
     "training/worker.py": {"pretrain"},
     "inference/field_means.py": {"probe", "embed"},
     "probing/scores.py": {"probe"},
-    "mapping/tvn.py": {"map", "benchmark"},
+    "mapping/chain.py": {"map", "benchmark"},
+    "mapping/steps/tvn.py": {"map"},
+    "mapping/steps/position.py": {"benchmark"},  # plate positions; the map of STARTS has no such step
     "stats/cosines.py": {"benchmark"},
     "benchmarks/relations/recall.py": {"benchmark"},
     "registry/store.py": {"register", "promote"},
