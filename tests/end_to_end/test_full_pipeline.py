@@ -120,7 +120,7 @@ def test_how_and_where_to_run_affects_no_step(first, workspace, field, value):
 
 
 CHANGED_SOURCES = {
-    "mapping/aggregate.py": MAPS | AFTER_MAPS,
+    "mapping/steps/aggregate.py": MAPS | AFTER_MAPS,
     "benchmarks/relations/recall.py": AFTER_MAPS,
     "reports/page.py": {"report"},
     "operations/running/console.py": set(),
