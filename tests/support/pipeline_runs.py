@@ -52,10 +52,15 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def run_tiny(workspace, *flags, **asked):
+def run_tiny(workspace, *flags, cwd=None, env=None, **asked):
     """Run to the end."""
     done = subprocess.run(
-        command(workspace, *flags, **asked), env=environment(), capture_output=True, text=True, check=False
+        command(workspace, *flags, **asked),
+        cwd=cwd,
+        env=env or environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
