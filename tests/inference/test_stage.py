@@ -126,7 +126,7 @@ def test_pixel_statistics_go_through_the_same_door(place, tmp_path):
 
 def _wait_for_plates(folder, *, num_plates, process):
     for _ in itertools.repeat(None, 60_000):
-        if len(list(folder.glob("embed/*/wells/*/*/*.parquet"))) >= num_plates:
+        if len(list(folder.glob("embed/*/wells/*/*/*/*.parquet"))) >= num_plates:
             return
         assert process.poll() is None, f"embed ended with {process.returncode} before it could be killed"
         time.sleep(0.001)
@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_alike(place, embedded, t
     process.wait()
     folder = tmp_path / "embed" / embedded.path.name
     assert not (folder / "_SUCCESS.json").exists()
-    written = {path: path.stat().st_mtime_ns for path in folder.glob("wells/*/*/*.parquet")}
+    written = {path: path.stat().st_mtime_ns for path in folder.glob("wells/*/*/*/*.parquet")}
     assert num_plates <= len(written) < 8
     (folder / "wells" / ".write-1-0").write_bytes(b"half a file of the killed run")
     resumed = run_embed(EmbedConfig(**given))

@@ -1,4 +1,4 @@
-"""Batches: a plate is unique inside its experiment only, and missing controls are named."""
+"""Batches: a plate is unique only inside its experiment, that only inside its screen; controls are named."""
 
 import numpy as np
 import pandas as pd
@@ -14,20 +14,26 @@ from phenoscale.mapping.batches import (
     rows_by_label,
 )
 
-_FRAME = pd.DataFrame({"experiment": ["a", "a", "b"], "plate": ["1", "2", "1"]})
+_FRAME = pd.DataFrame({"screen": "s", "experiment": ["a", "a", "b"], "plate": ["1", "2", "1"]})
 
 
 def test_plates_of_two_experiments_are_two_batches():
-    assert batch_labels(_FRAME, "plate").tolist() == ["a/1", "a/2", "b/1"]
-    assert batch_labels(_FRAME, "experiment").tolist() == ["a", "a", "b"]
+    assert batch_labels(_FRAME, "plate").tolist() == ["s/a/1", "s/a/2", "s/b/1"]
+    assert batch_labels(_FRAME, "experiment").tolist() == ["s/a", "s/a", "s/b"]
     assert len(set(batch_labels(_FRAME, "none"))) == 1
+
+
+def test_equal_names_in_two_screens_are_two_batches():
+    both = pd.concat([_FRAME, _FRAME.assign(screen="t")])
+    assert len(set(batch_labels(both, "plate"))) == 6
+    assert len(set(batch_labels(both, "experiment"))) == 4
 
 
 def test_a_missing_batch_column_is_named_with_a_way_out():
     with pytest.raises(UserError, match=r"lack the columns \['plate'\].*batch_key: none"):
-        batch_labels(_FRAME[["experiment"]], "plate")
+        batch_labels(_FRAME[["screen", "experiment"]], "plate")
     with pytest.raises(UserError, match=r"but across: plate needs .* or set across: any$"):
-        batch_labels(_FRAME[["experiment"]], "plate", needed_by="across: plate", way_out="set across: any")
+        batch_labels(_FRAME[["screen", "experiment"]], "plate", needed_by="across: plate", way_out="set across: any")
 
 
 def test_rows_are_grouped_in_their_order():

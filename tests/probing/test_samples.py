@@ -201,5 +201,5 @@ def test_a_column_without_any_value_is_refused():
 def test_a_well_with_two_labels_is_refused_at_well_level():
     frame = screen()
     frame["stage"] = frame["site"].map({0: "a", 1: "b"})
-    with pytest.raises(UserError, match=r"well E0/P0/B01 holds the stage 'a' and 'b'.*level: field"):
+    with pytest.raises(UserError, match=r"well S/E0/P0/B01 holds the stage 'a' and 'b'.*level: field"):
         draw(frame, label="stage")

@@ -1,11 +1,16 @@
-"""EmbeddingTable: a dataset partitioned by experiment and plate that gives back what was written."""
+"""EmbeddingTable: a dataset partitioned by screen, experiment and plate that gives back what was written."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from phenoscale.errors import UserError
+from phenoscale.schema.columns import with_metadata
 from phenoscale.schema.embeddings import (
+    FORMAT,
     EmbeddingTable,
     iterate_partitions,
     partition_path,
@@ -14,6 +19,7 @@ from phenoscale.schema.embeddings import (
     write_embeddings,
     write_partition,
 )
+from phenoscale.schema.keys import PLATE_KEY
 
 # The same plate name in two experiments, and names that are no path segments.
 _PLATES = [("week 1", "P1"), ("week 2", "P1"), ("a/b", "../up"), ("ü=1", "007")]
@@ -48,10 +54,10 @@ def test_a_table_survives_the_round_trip_with_its_facts(tmp_path):
 
 
 def test_plate_names_never_leave_the_folder(tmp_path):
-    path = partition_path(tmp_path, experiment="a/b", plate="../up")
-    assert path.parent.parent == tmp_path
+    path = partition_path(tmp_path, ["..", "a/b", "../up"])
+    assert path.parent.parent.parent == tmp_path
     with pytest.raises(UserError, match="empty `plate`"):
-        partition_path(tmp_path, experiment="a", plate="")
+        partition_path(tmp_path, ["s", "a", ""])
 
 
 def test_other_tools_read_the_dataset_with_its_partition_columns(tmp_path):
@@ -107,7 +113,7 @@ def test_a_well_that_occurs_twice_is_refused_by_its_address(tmp_path):
 
 
 def test_an_empty_folder_is_no_embedding_table(tmp_path):
-    with pytest.raises(UserError, match="holds no `experiment="):
+    with pytest.raises(UserError, match="holds no `screen=\\*/experiment="):
         read_embeddings(tmp_path)
 
 
@@ -115,8 +121,64 @@ def test_a_table_without_plates_cannot_be_partitioned(tmp_path):
     table = EmbeddingTable(
         pd.DataFrame({"perturbation": ["a"]}), np.zeros((1, 2), np.float32), "perturbation"
     )
-    with pytest.raises(UserError, match=r"lacks the columns \['experiment', 'plate'\]"):
+    with pytest.raises(UserError, match=r"lacks the columns \['screen', 'experiment', 'plate'\]"):
         write_embeddings(tmp_path, table)
+
+
+@pytest.mark.parametrize("is_one_after_the_other", [False, True])
+def test_screens_of_equal_plate_names_lose_no_row(tmp_path, is_one_after_the_other):
+    first, second = (_table(seed) for seed in range(2))
+    second.frame["screen"] = "other"
+    both = EmbeddingTable(
+        pd.concat([first.frame, second.frame], ignore_index=True),
+        np.concatenate([first.embeddings, second.embeddings]),
+        "well",
+        encoder="abc",
+        block=3,
+    )
+    written = [first, second] if is_one_after_the_other else [both]
+    files = {file for table in written for file in write_embeddings(tmp_path, table)}
+    read = read_embeddings(tmp_path)
+    assert len(files) == 2 * len(_PLATES)
+    assert len(read) == len(first) + len(second)
+    for table in (first, second):
+        own = read.select((read.frame["screen"] == table.frame["screen"].iloc[0]).to_numpy())
+        assert np.array_equal(_sorted(own)[1], _sorted(table)[1])
+
+
+def test_wells_that_name_no_screen_are_of_the_unnamed_one(tmp_path):
+    table = EmbeddingTable(_table().frame.drop(columns="screen"), _table().embeddings, "well")
+    assert set(table.frame["screen"]) == {""}
+    write_embeddings(tmp_path, table)
+    read = read_embeddings(tmp_path)
+    assert set(read.frame["screen"]) == {""} and len(read) == len(table)
+    assert read.digest == table.select(_order(table)).digest
+
+
+def _order(table):
+    """As the files of a dataset are read."""
+    paths = [str(partition_path(Path(), key)) for key in table.frame[list(PLATE_KEY)].itertuples(index=False)]
+    return np.argsort(paths, kind="stable")
+
+
+def test_a_dataset_of_other_tools_is_read_as_what_it_is(tmp_path):
+    folder = tmp_path / "experiment=e%201" / "plate=7"
+    folder.mkdir(parents=True)
+    frame = pd.DataFrame({"well": ["A01", "A02"], "embedding": [[0.0, 1.0], [1.0, 0.0]]})
+    frame.to_parquet(folder / "some.parquet")
+    read = read_embeddings(tmp_path)
+    assert read.frame[list(PLATE_KEY)].drop_duplicates().to_numpy().tolist() == [["", "e 1", "7"]]
+    assert read.frame["well"].tolist() == ["A01", "A02"] and read.level == "well"
+
+
+def test_a_dataset_of_another_version_is_refused_by_name(tmp_path):
+    [file] = write_embeddings(tmp_path, _table(plates=[("e", "1")]))
+    arrow = pq.read_table(file, partitioning=None)
+    for facts, version in (({"level": "well"}, 1), ({**FORMAT.header, "format_version": 3}, 3)):
+        pq.write_table(with_metadata(arrow, facts), file)
+        way_out = rf"embeddings, version {version}, but .* reads version 2; run `phenoscale embed` again"
+        with pytest.raises(UserError, match=way_out):
+            read_embeddings(tmp_path)
 
 
 def test_the_output_of_embed_is_entered_by_level(tmp_path):

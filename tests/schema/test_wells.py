@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phenoscale.errors import UserError
-from phenoscale.schema.wells import COLUMNS, KEY, field_id, field_ids, nearest_name, parse_wells
+from phenoscale.schema.keys import FIELD_KEY
+from phenoscale.schema.wells import COLUMNS, field_id, field_ids, nearest_name, parse_wells
 from tests.support.screens import tiny_plate
 
 
@@ -175,7 +176,7 @@ def test_the_field_id_is_the_same_in_every_version():
     )
 )
 def test_different_keys_have_different_ids_and_equal_keys_equal_ones(keys):
-    ids = field_ids(pd.DataFrame(keys, columns=list(KEY)))
+    ids = field_ids(pd.DataFrame(keys, columns=list(FIELD_KEY)))
     assert len(set(ids)) == len(keys)
     assert ids == [field_id(key) for key in keys]
 

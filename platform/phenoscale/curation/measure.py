@@ -15,6 +15,7 @@ from phenoscale.curation.config import QualityConfig
 from phenoscale.curation.quality import FieldMeasures, flag_plate, measure_field
 from phenoscale.files import written_whole
 from phenoscale.logs import Progress
+from phenoscale.schema.keys import FIELD_KEY
 from phenoscale.screens.ordered import in_order
 from phenoscale.screens.store import ScreenStore
 
@@ -66,9 +67,7 @@ def _measure_plate(
     saturated_NC = np.stack([measure.saturated_fraction for measure in measures])
     focus_NC = np.stack([measure.focus for measure in measures])
     flags = flag_plate(contrast_NC, saturated_NC, focus_NC=focus_NC, rules=rules)
-    frame = wells[["field_id", "screen", "experiment", "plate", "well", "site", "object"]].reset_index(
-        drop=True
-    )
+    frame = wells[["field_id", *FIELD_KEY]].reset_index(drop=True)
     columns: dict[str, np.ndarray] = {}
     for number, channel in enumerate(store.channels):
         columns[f"contrast_{channel}"] = contrast_NC[:, number]

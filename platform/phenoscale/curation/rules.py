@@ -13,10 +13,11 @@ import pandas as pd
 
 from phenoscale.curation.config import CurateConfig
 from phenoscale.errors import UserError
+from phenoscale.schema.keys import EXPERIMENT_KEY, PLATE_KEY, WELL_KEY
 from phenoscale.schema.manifest import FunnelStep
 
-PLATE: Final = ["screen", "experiment", "plate"]
-WELL: Final = [*PLATE, "well"]
+PLATE: Final = list(PLATE_KEY)
+WELL: Final = list(WELL_KEY)
 _SHOWN_PLATES: Final = 5
 
 
@@ -64,7 +65,7 @@ def selection_rules(config: CurateConfig) -> list[Rule]:
         keep = _replicated(WELL, at_least=config.min_wells)
         rules.append(Rule("too few wells", f"min_wells {config.min_wells}", keep=keep))
     if config.min_experiments > 1:
-        keep = _replicated(["screen", "experiment"], at_least=config.min_experiments)
+        keep = _replicated(list(EXPERIMENT_KEY), at_least=config.min_experiments)
         rules.append(Rule("too few experiments", f"min_experiments {config.min_experiments}", keep=keep))
     for kind in ("negative", "positive"):
         fraction: float = getattr(config, f"{kind}_control_fraction")

@@ -10,6 +10,8 @@ import pandas as pd
 from phenoscale.curation.config import CurateConfig
 from phenoscale.curation.rules import hashed, share_of
 from phenoscale.errors import UserError
+from phenoscale.schema.keys import EXPERIMENT_KEY, KEY_OF
+from phenoscale.schema.labels import key_labels
 
 
 def split_fields(fields: pd.DataFrame, *, config: CurateConfig) -> np.ndarray:
@@ -21,9 +23,8 @@ def split_fields(fields: pd.DataFrame, *, config: CurateConfig) -> np.ndarray:
     Raises:
         UserError: a named group does not exist, or no group would be left for training.
     """
-    units = ["experiment"] if config.split_by == "experiment" else ["experiment", "plate"]
-    labels = fields[units].agg("/".join, axis=1)
-    owners = fields["screen"] + "/" + labels
+    key = KEY_OF[config.split_by]
+    labels, owners = key_labels(fields, key[1:]), key_labels(fields, key)
     groups = dict(zip(owners, labels, strict=True))
     assigned: dict[str, str] = {}
     for split, names in (("validation", config.validation_groups), ("test", config.test_groups)):
@@ -52,8 +53,8 @@ def weigh_fields(fields: pd.DataFrame, *, split: np.ndarray, weighting: str) -> 
     weights = np.ones(len(fields))
     if weighting == "uniform":
         return weights
-    units = fields[[weighting]].assign(split=split)
-    groups = units.groupby([weighting, "split"])[weighting]
+    named = key_labels(fields, EXPERIMENT_KEY) if weighting == "experiment" else fields[weighting]
+    groups = pd.DataFrame({"name": named, "split": split}).groupby(["name", "split"])["name"]
     weights = 1.0 / groups.transform("size").to_numpy(dtype=float)
     for name in np.unique(split.astype(str)):
         weights[split == name] /= weights[split == name].mean()

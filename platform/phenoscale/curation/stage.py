@@ -23,6 +23,7 @@ from phenoscale.curation.rules import (
 from phenoscale.curation.splits import split_fields, weigh_fields
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
+from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
 from phenoscale.schema.manifest import SPLITS, FunnelStep, Manifest, StoreRef, write_manifest
 from phenoscale.screens.layout import retry_when_disk_full
 from phenoscale.screens.store import ScreenStore, common_channels, open_screen, united_channels
@@ -107,8 +108,8 @@ def _all_fields(stores: Sequence[ScreenStore]) -> pd.DataFrame:
     if len(twice):
         row = twice.iloc[0]
         raise UserError(
-            f"field {row['experiment']}/{row['plate']}/{row['well']} of screen {row['screen']!r} is in two "
-            f"stores ({stores[int(row['store'])].folder} is one); name each screen once"
+            f"field {'/'.join(row[list(WELL_KEY)])} is in two stores "
+            f"({stores[int(row['store'])].folder} is one); name each screen once"
         )
     return fields
 
@@ -128,6 +129,8 @@ def _manifest_fields(selected: pd.DataFrame, *, config: CurateConfig) -> pd.Data
 def _summary(manifest: Manifest, selected: pd.DataFrame) -> dict[str, Any]:
     return {
         "num_fields": len(manifest),
+        "num_screens": int(selected["screen"].nunique()),
+        "num_plates": len(selected[list(PLATE_KEY)].drop_duplicates()),
         **{f"num_{split}": manifest.count(split) for split in SPLITS},
         "num_perturbations": int(selected["perturbation"].nunique()),
         "num_removed": sum(step.removed for step in manifest.funnel),

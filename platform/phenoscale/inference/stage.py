@@ -22,12 +22,12 @@ from phenoscale.models.encoder import load_encoder
 from phenoscale.models.readout import Encoder
 from phenoscale.schema.embeddings import (
     NUM_CROPS,
-    PARTITIONS,
     EmbeddingTable,
     partition_path,
     write_partition,
 )
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
+from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.training.precision import choose_device
 
@@ -38,20 +38,17 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Shard:
-    """The fields of one plate: what is computed and committed together."""
+    """The fields of one plate (the values of PLATE_KEY): what is computed and committed together."""
 
-    experiment: str
-    plate: str
+    plate: tuple[str, ...]
     rows: Rows
 
     def is_committed(self, folder: Path, *, outputs: tuple[str, ...]) -> bool:
         """Whether every file of the shard is there; each appears whole or not at all."""
         parts = [FIELDS] * ("field" in outputs) + [WELLS] * ("well" in outputs)
         return all(
-            (partition_path(folder / part, experiment=self.experiment, plate=self.plate) / f"{PART}.parquet")
-            .is_file()
-            for part in parts
-        )  # fmt: skip
+            (partition_path(folder / part, self.plate) / f"{PART}.parquet").is_file() for part in parts
+        )
 
 
 def run_embed(config: EmbedConfig, *, observe: Observer = ignore) -> StageResult:
@@ -130,13 +127,13 @@ def _open_for(encoder: Encoder, *, config: EmbedConfig) -> ManifestFields:
 
 
 def plate_shards(fields: ManifestFields) -> Iterator[Shard]:
-    """The fields of each (experiment, plate) in store order, plates in the order of their first field."""
+    """The fields of each plate in store order, plates in the order of their first field."""
     order = fields.in_store_order()
-    plates = fields.frame[list(PARTITIONS)].astype(str).iloc[order]
+    plates = fields.frame[list(PLATE_KEY)].astype(str).iloc[order]
     names = plates.drop_duplicates()
-    codes = plates.groupby(list(PARTITIONS), sort=False).ngroup().to_numpy()
-    for code, (experiment, plate) in enumerate(names.itertuples(index=False)):
-        yield Shard(experiment, plate, order[codes == code])
+    codes = plates.groupby(list(PLATE_KEY), sort=False).ngroup().to_numpy()
+    for code, plate in enumerate(names.itertuples(index=False, name=None)):
+        yield Shard(plate, order[codes == code])
 
 
 def embed_shard(

@@ -14,11 +14,11 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
+from phenoscale.schema.keys import WELL_KEY
 from phenoscale.schema.wells import COLUMNS
 
 Codes = npt.NDArray[np.intp]
 
-WELL = ("screen", "experiment", "plate", "well")
 NUM_FIELDS = "num_fields"
 # What says where pixels are or belongs to one data set's selection, not to the well.
 _LEFT_OUT = ("image", "store", "plate_index", "field_index", "height", "width", "weight")
@@ -55,7 +55,7 @@ def average_wells(fields: EmbeddingTable) -> EmbeddingTable:
 
 def well_codes(frame: pd.DataFrame) -> tuple[Codes, Codes]:
     """Number of each row's well, counted in the order of appearance, and each well's first row."""
-    codes = frame.groupby(list(WELL), sort=False, dropna=False).ngroup().to_numpy(np.intp)
+    codes = frame.groupby(list(WELL_KEY), sort=False, dropna=False).ngroup().to_numpy(np.intp)
     first: Codes = np.unique(codes, return_index=True)[1]
     return np.asarray(codes, dtype=np.intp), first
 
@@ -85,7 +85,7 @@ def _differs_within(values: pd.Series[Any], *, codes: Codes) -> npt.NDArray[np.b
 
 def _mixed_well(frame: pd.DataFrame, *, codes: Codes, well: int, column: str) -> UserError:
     rows = frame[codes == well]
-    address = "/".join(str(rows[name].iloc[0]) for name in WELL)
+    address = "/".join(str(rows[name].iloc[0]) for name in WELL_KEY)
     values = rows[column].drop_duplicates().tolist()[:5]
     return UserError(
         f"well {address} holds the {column} {values}, and a well-level mean would mix them; embed the fields "

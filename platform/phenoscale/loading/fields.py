@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from phenoscale.errors import RetryError, UserError
 from phenoscale.loading.grid import check_fits
+from phenoscale.schema.keys import WELL_KEY
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.screen import channel_indices
 from phenoscale.screens.store import ScreenStore, open_screen, united_channels
@@ -164,10 +165,8 @@ class ManifestFields:
     def describe(self, row: int) -> str:
         """Where a field lies, for error messages."""
         field = self.frame.iloc[row]
-        return (
-            f"field {field['field_id']} (experiment {field['experiment']}, plate {field['plate']}, well "
-            f"{field['well']}) of {self.stores[int(field['store'])].folder}"
-        )
+        place = ", ".join(f"{name} {field[name]}" for name in WELL_KEY)
+        return f"field {field['field_id']} ({place}) of {self.stores[int(field['store'])].folder}"
 
 
 @dataclass(frozen=True, eq=False)

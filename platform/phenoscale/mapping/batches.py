@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.schema.embeddings import EmbeddingTable
-from phenoscale.schema.readable import listed_columns
+from phenoscale.schema.keys import KEY_OF
+from phenoscale.schema.labels import key_labels
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
@@ -23,7 +23,7 @@ _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 def batch_labels(
     frame: pd.DataFrame, batch_key: str, *, needed_by: str = "", way_out: str = "set batch_key: none"
 ) -> Labels:
-    """The batch of each well: its experiment, its plate as `experiment/plate`, or one batch for all.
+    """The batch of each well: its experiment as `screen/experiment`, its plate, or one batch for all.
 
     Args:
         frame: one row per well.
@@ -36,17 +36,14 @@ def batch_labels(
     """
     if batch_key == "none":
         return np.full(len(frame), EVERYTHING, dtype=np.str_)
-    columns = ["experiment", "plate"] if batch_key == "plate" else ["experiment"]
-    missing = [name for name in columns if name not in frame]
+    key = KEY_OF[batch_key]
+    missing = [name for name in key if name not in frame]
     if missing:
         raise UserError(
             f"the embeddings lack the columns {missing}, but {needed_by or f'batch_key {batch_key!r}'} needs "
-            f"{columns}; embed a table that has them, or {way_out}"
+            f"{list(key)}; embed a table that has them, or {way_out}"
         )
-    labels = frame["experiment"].astype(str)
-    if batch_key == "plate":
-        labels = labels + "/" + frame["plate"].astype(str)
-    return labels.to_numpy(dtype=np.str_)
+    return key_labels(frame, key)
 
 
 def flags(frame: pd.DataFrame, column: str) -> Mask:
@@ -129,14 +126,4 @@ def refuse_small_batches(counts: Mapping[str, int], *, minimum: int, step: str, 
         raise UserError(
             f"{step} needs at least {minimum} {wells} in each batch, but these have fewer: {shown}{more}; "
             "set fallback: pooled, a coarser batch_key, or leave these batches out"
-        )
-
-
-def require_columns(table: EmbeddingTable, columns: list[str], *, step: str) -> None:
-    """Refuse a table that lacks columns which a step needs."""
-    missing = [name for name in columns if name not in table.frame]
-    if missing:
-        raise UserError(
-            f"{step} needs the columns {missing}, but the table has {listed_columns(table.frame.columns)}; "
-            "add them"
         )

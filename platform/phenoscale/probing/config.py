@@ -10,6 +10,7 @@ from pydantic import model_validator
 from phenoscale.config import Config, Runtime, location, runtime, setting
 from phenoscale.errors import UserError
 from phenoscale.inference.config import Layout
+from phenoscale.schema.keys import PLATE_KEY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -42,7 +43,7 @@ class ProbeTask(Config):
         "needs no label, wants a randomized layout; empty: nothing is subtracted",
     )
     confounds: tuple[str, ...] = setting(
-        ("experiment", "plate"), help="columns that alone make the confound baseline; none: no such baseline"
+        PLATE_KEY[1:], help="columns that alone make the confound baseline; none: no such baseline"
     )
     with_confounds: bool = setting(False, help="also probe the embedding together with the confounds")
     chooses_block: bool = setting(False, help="the best block is chosen by this task")

@@ -16,6 +16,8 @@ from phenoscale.errors import UserError
 from phenoscale.inference.tables import well_codes
 from phenoscale.logs import get_logger, key_values
 from phenoscale.probing.config import ProbeTask
+from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
+from phenoscale.schema.labels import key_labels, short_labels
 from phenoscale.stats.classification import stratified_folds
 
 Indices = npt.NDArray[np.intp]
@@ -154,15 +156,11 @@ def _values(units: pd.DataFrame, column: str, *, task: ProbeTask, role: str) -> 
             f"task {task.name}: {role} {column!r} is no column of the manifest's fields; choose one of "
             f"{_columns(units)}"
         )
-    if column == "plate" and units.groupby("plate")["experiment"].nunique().max() > 1:
-        return _joined(units, ("experiment", "plate"))
+    if column in PLATE_KEY[1:]:
+        return short_labels(units, column)
     if column == "well" and role == "group":
-        return _joined(units, ("experiment", "plate", "well"))
+        return key_labels(units, WELL_KEY)
     return units[column].map(_text).to_numpy(dtype=str)
-
-
-def _joined(units: pd.DataFrame, columns: tuple[str, ...]) -> npt.NDArray[np.str_]:
-    return units[list(columns)].astype(str).agg("/".join, axis=1).to_numpy(dtype=str)
 
 
 def _text(value: object) -> str:
@@ -177,10 +175,10 @@ def _check_constant(
     of_row = _values(chosen, task.label, task=task, role="label")
     mixed = np.flatnonzero(of_row != labels[sample_of_row])
     if len(mixed):
-        row = chosen.iloc[mixed[0]]
+        well = key_labels(chosen.iloc[mixed[:1]], WELL_KEY)[0]
         found = [str(labels[sample_of_row[mixed[0]]]), str(of_row[mixed[0]])]
         raise UserError(
-            f"task {task.name}: well {row['experiment']}/{row['plate']}/{row['well']} holds the {task.label} "
+            f"task {task.name}: well {well} holds the {task.label} "
             f"{found[0]!r} and {found[1]!r}, but a well is one sample "
             "with one label; probe with `level: field`"
         )

@@ -188,7 +188,7 @@ def _groups_of_wells(config: ReportConfig) -> dict[str, str]:
     files = [
         file
         for place in config.embeddings.values()
-        for file in sorted(Path(place).glob("wells/*/*/*.parquet"))
+        for file in partition_files(table_of_level(place, level="well"))
     ]
     found: dict[str, str] = {}
     for file in files:

@@ -35,15 +35,20 @@ def embedding_table(
     Args:
         frame: one row per vector; a column `embedding` would be replaced.
         embeddings_ND: the vectors.
-        metadata: JSON-able facts kept in the Parquet schema under the key `phenoscale`.
+        metadata: JSON-able facts kept in the Parquet schema, see `with_metadata`.
     """
     assert len(frame) == len(embeddings_ND), f"{len(frame)} rows for {len(embeddings_ND)} vectors"
     columns = pa.Table.from_pandas(frame.drop(columns=EMBEDDING, errors="ignore"), preserve_index=False)
     values = pa.array(np.ascontiguousarray(embeddings_ND, np.float32).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(values, embeddings_ND.shape[1])
-    kept = dict(columns.schema.metadata or {})
+    return with_metadata(columns.append_column(EMBEDDING, vectors), metadata)
+
+
+def with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
+    """Keep JSON-able facts in the Parquet schema, under the key `phenoscale`."""
+    kept = dict(table.schema.metadata or {})
     kept[_METADATA_KEY] = json.dumps(dict(metadata), sort_keys=True).encode()
-    return columns.append_column(EMBEDDING, vectors).replace_schema_metadata(kept)
+    return table.replace_schema_metadata(kept)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -97,7 +102,7 @@ def check_finite(embeddings_ND: Embeddings, *, source: str) -> None:
 
 
 def read_metadata(schema: pa.Schema) -> dict[str, Any]:
-    """The facts that `embedding_table` kept in a Parquet schema; empty for a file that others wrote."""
+    """The facts that `with_metadata` kept in a Parquet schema; empty for a file that others wrote."""
     raw = (schema.metadata or {}).get(_METADATA_KEY)
     return dict(json.loads(raw)) if raw else {}
 

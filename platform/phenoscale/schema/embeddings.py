@@ -1,13 +1,13 @@
 """EmbeddingTable: vectors of crops, fields, wells, guides or perturbations, with their well columns.
 
-On disk: a Parquet dataset `experiment=E/plate=P/*.parquet` (names URL-quoted; plates are unique only inside
-an experiment), column `embedding` a fixed-size list of float32, the table's facts in the Parquet schema.
+On disk: a Parquet dataset `screen=S/experiment=E/plate=P/*.parquet` (names URL-quoted), column `embedding` a
+fixed-size list of float32, the table's facts in the Parquet schema.
 Shapes: N rows, D dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,13 @@ from phenoscale.schema.columns import (
     split_embeddings,
     write_parquet,
 )
+from phenoscale.schema.formats import Format
+from phenoscale.schema.keys import FIELD_KEY, PLATE_KEY, WELL_KEY
+from phenoscale.schema.labels import with_screen
 
 Level = Literal["crop", "field", "well", "guide", "perturbation"]
-PARTITIONS = ("experiment", "plate")
+FORMAT = Format("phenoscale.embeddings", 2, way_out="run `phenoscale embed` again")
+"""Version 1 had partitions without the screen: plates of equal names replaced each other."""
 NUM_CROPS = "num_crops"
 """Column that says how many crops a vector is the mean of."""
 
@@ -40,7 +44,8 @@ class EmbeddingTable:
     """Vectors and the well columns that say where they come from.
 
     Attributes:
-        frame: one row per vector: key and well columns, `num_crops` where vectors are means of crops.
+        frame: one row per vector: key and well columns, `num_crops` where vectors are means of crops. Wells
+            from elsewhere that name no screen are of the screen "".
         embeddings: [N, D], float32 on disk; float64 is kept in memory where a computation needs it.
         level: what one row is.
         encoder: digest of the encoder that made the vectors, "" when unknown.
@@ -58,6 +63,7 @@ class EmbeddingTable:
     def __post_init__(self) -> None:
         assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
         assert len(self.frame) == len(self.embeddings), "one row per vector"
+        object.__setattr__(self, "frame", with_screen(self.frame))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -84,18 +90,23 @@ class EmbeddingTable:
         )
 
 
-def partition_path(folder: Path, *, experiment: str, plate: str) -> Path:
+def partition_path(folder: Path, plate: Sequence[str]) -> Path:
     """Folder of one plate inside a dataset; names are URL-quoted, so that any plate name is a path.
+
+    Args:
+        folder: the dataset.
+        plate: the values of PLATE_KEY; only a screen may be unnamed.
 
     Raises:
         UserError: an empty name.
     """
-    for name, value in (("experiment", experiment), ("plate", plate)):
-        if not value:
+    for column, name in zip(PLATE_KEY, plate, strict=True):
+        if not name and column != "screen":
             raise UserError(
-                f"an embedding has an empty `{name}`, but each partition needs a name; fill the column"
+                f"an embedding has an empty `{column}`, but each partition needs a name; fill the column"
             )
-    return folder / f"experiment={quote(experiment, safe='')}" / f"plate={quote(plate, safe='')}"
+        folder /= f"{column}={quote(name, safe='')}"
+    return folder
 
 
 def write_partition(folder: Path, table: EmbeddingTable, *, part: str = "part-0") -> Path:
@@ -103,15 +114,14 @@ def write_partition(folder: Path, table: EmbeddingTable, *, part: str = "part-0"
 
     Args:
         folder: the dataset.
-        table: rows that all belong to one (experiment, plate).
+        table: rows that all belong to one plate.
         part: file name without suffix; one per shard when several workers share a plate.
     """
-    keys = table.frame[list(PARTITIONS)].astype(str).drop_duplicates()
-    assert len(keys) == 1, f"a partition holds one plate, got {len(keys)}"
-    experiment, plate = keys.iloc[0]
-    path = partition_path(folder, experiment=experiment, plate=plate) / f"{part}.parquet"
+    plates = table.frame[list(PLATE_KEY)].astype(str).drop_duplicates()
+    assert len(plates) == 1, f"a partition holds one plate, got {len(plates)}"
+    path = partition_path(folder, plates.iloc[0].tolist()) / f"{part}.parquet"
     arrow = embedding_table(
-        table.frame.drop(columns=list(PARTITIONS)), table.embeddings, metadata=_metadata(table)
+        table.frame.drop(columns=list(PLATE_KEY)), table.embeddings, metadata=_metadata(table)
     )
     write_parquet(path, arrow)
     return path
@@ -123,8 +133,8 @@ def write_embeddings(folder: Path, table: EmbeddingTable) -> list[Path]:
     Raises:
         UserError: no experiment or plate column, or an empty name in them.
     """
-    _need_columns(table.frame, PARTITIONS, source="the embedding table")
-    grouped = table.frame.groupby(list(PARTITIONS), sort=False, dropna=False).indices
+    _need_columns(table.frame, PLATE_KEY, source="the embedding table")
+    grouped = table.frame.groupby(list(PLATE_KEY), sort=False, dropna=False).indices
     return [write_partition(folder, table.select(np.sort(rows))) for rows in grouped.values()]
 
 
@@ -132,19 +142,29 @@ def iterate_partitions(path: Path) -> Iterator[EmbeddingTable]:
     """Read a dataset one file at a time, in the order of the file names; a single file is a dataset of one.
 
     Raises:
-        UserError: nothing to read, or a file that breaks a rule of `split_embeddings`.
+        UserError: nothing to read, a file of another format version, or one that breaks a rule of
+            `split_embeddings`.
     """
-    files = sorted(path.glob("experiment=*/plate=*/*.parquet")) if path.is_dir() else [path]
+    files = partition_files(path) if path.is_dir() else [path]
     if not files:
         raise UserError(
-            f"{path} holds no `experiment=*/plate=*/*.parquet`, but an embedding table is needed; "
-            "run `embed` first"
+            f"{path} holds no `{_glob(PLATE_KEY)}`, but an embedding table is needed; run `embed` first"
         )
     for file in files:
         arrow = read_parquet(file)
+        metadata = read_metadata(arrow.schema)
+        FORMAT.check(metadata, source=str(file))
         frame, embeddings_ND = split_embeddings(arrow, source=str(file))
-        full = _with_partition_columns(frame, file)
-        yield _table(full, embeddings_ND, metadata=read_metadata(arrow.schema))
+        yield _table(_with_partition_columns(frame, file), embeddings_ND, metadata=metadata)
+
+
+def partition_files(folder: Path) -> list[Path]:
+    """The files of a dataset: our own, or one from elsewhere that names no screen."""
+    return sorted(folder.glob(_glob(PLATE_KEY))) or sorted(folder.glob(_glob(PLATE_KEY[1:])))
+
+
+def _glob(columns: Sequence[str]) -> str:
+    return "/".join([*(f"{name}=*" for name in columns), "*.parquet"])
 
 
 def table_of_level(path: str | Path, *, level: Level) -> Path:
@@ -179,8 +199,8 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
 
 _KEY_OF_LEVEL: dict[str, tuple[str, ...]] = {
     "crop": (),
-    "field": ("experiment", "plate", "well", "site", "object"),
-    "well": ("experiment", "plate", "well"),
+    "field": FIELD_KEY,
+    "well": WELL_KEY,
     "guide": (),
     "perturbation": (),
 }
@@ -192,8 +212,8 @@ def _refuse_duplicates(table: EmbeddingTable, *, source: str) -> None:
     if not needed or not set(needed) <= known:
         return
     # A table of a well's fields or crops that does not say its level reads as one of wells.
-    key = [name for name in ("screen", *needed, "site", "object") if name in known]
-    refuse_rows_twice(table.frame, list(dict.fromkeys(key)), source=source, row=table.level)
+    key = [name for name in FIELD_KEY if name in known]
+    refuse_rows_twice(table.frame, key, source=source, row=table.level)
 
 
 def refuse_rows_twice(frame: pd.DataFrame, key: list[str], *, source: str, row: str) -> None:
@@ -234,18 +254,19 @@ def _table(frame: pd.DataFrame, embeddings_ND: Embeddings, *, metadata: dict[str
 
 
 def _metadata(table: EmbeddingTable) -> dict[str, Any]:
-    return {"level": table.level, "encoder": table.encoder, "block": table.block, "pooling": table.pooling}
+    facts = {"level": table.level, "encoder": table.encoder, "block": table.block, "pooling": table.pooling}
+    return {**FORMAT.header, **facts}
 
 
 def _with_partition_columns(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Put experiment and plate back, which only the path holds; a file from elsewhere keeps its own."""
+    """Put the plate's key back, which only the path holds; a file from elsewhere keeps its own columns."""
     values: dict[str, str] = {}
-    for name, parent in zip(reversed(PARTITIONS), file.parents, strict=False):
+    for name, parent in zip(reversed(PLATE_KEY), file.parents, strict=False):
         if parent.name.startswith(f"{name}="):
             values[name] = unquote(parent.name.removeprefix(f"{name}="))
-    new = {name: values[name] for name in PARTITIONS if name in values and name not in frame}
-    for position, (name, value) in enumerate(new.items()):
-        frame.insert(min(position + int("screen" in frame), len(frame.columns)), name, value)
+    for position, name in enumerate(name for name in PLATE_KEY if name in values or name in frame):
+        if name not in frame:
+            frame.insert(min(position, len(frame.columns)), name, values[name])
     return frame
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.files import write_atomic, written_whole
+from phenoscale.schema.formats import Format
 
 MANIFEST_FILE: Final = "manifest.json"
 FIELDS_FILE: Final = "fields.parquet"
-FORMAT_VERSION: Final = 1
+FORMAT: Final = Format("phenoscale.manifest", 1, way_out="run `phenoscale curate` again")
 SPLITS: Final = ("train", "validation", "test")
 FIELD_COLUMNS: Final = ("field_id", "store", "split", "weight")
 
@@ -102,8 +103,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     with written_whole(folder / FIELDS_FILE) as temporary:
         manifest.fields.to_parquet(temporary, index=False)
     header = {
-        "format": "phenoscale.manifest",
-        "format_version": FORMAT_VERSION,
+        **FORMAT.header,
         "digest": manifest.digest,
         "stores": [
             {"uri": _portable(store.uri, folder), "digest": store.digest} for store in manifest.stores
@@ -146,8 +146,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def _manifest_from(header: Mapping[str, Any], *, folder: Path) -> Manifest:
-    if header["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"format version {header['format_version']}, this version reads {FORMAT_VERSION}")
+    FORMAT.check(header, source=str(folder / MANIFEST_FILE))
     return Manifest(
         stores=tuple(
             StoreRef(_resolved(store["uri"], folder), store["digest"]) for store in header["stores"]

@@ -31,8 +31,10 @@ from phenoscale.schema.columns import (
     split_embeddings,
     write_parquet,
 )
+from phenoscale.schema.formats import Format
 from phenoscale.schema.readable import listed_columns
 
+FORMAT = Format("phenoscale.map", 1, way_out="run `phenoscale map` again")
 MAP_FILE = "map.parquet"
 HEADER_FILE = "map.json"
 STRATA = ("cell_type", "timepoint_h")
@@ -150,7 +152,9 @@ def read_map(path: str | Path) -> PerturbationMap:
     file = Path(path) / MAP_FILE if Path(path).is_dir() else Path(path)
     arrow = read_parquet(file)
     frame, embeddings_ND = split_embeddings(arrow, source=str(file))
-    return parse_map(frame, embeddings_ND, source=str(file), header=read_metadata(arrow.schema))
+    header = read_metadata(arrow.schema)
+    FORMAT.check(header, source=str(file))
+    return parse_map(frame, embeddings_ND, source=str(file), header=header)
 
 
 def write_map(folder: Path, perturbation_map: PerturbationMap) -> Path:
@@ -179,6 +183,7 @@ def write_bare_map(file: Path, perturbation_map: PerturbationMap) -> None:
 
 def _header(perturbation_map: PerturbationMap) -> dict[str, Any]:
     return {
+        **FORMAT.header,
         "steps": [dict(step) for step in perturbation_map.steps],
         "strata": list(perturbation_map.strata),
         "encoder": perturbation_map.encoder,

@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
-from phenoscale.schema.columns import read_parquet, write_parquet
+from phenoscale.schema.columns import read_metadata, read_parquet, with_metadata, write_parquet
+from phenoscale.schema.formats import Format
 from phenoscale.schema.readable import require_file
 
+FORMAT = Format("phenoscale.rows", 1, way_out="run the benchmark again")
 ROWS_FILE = "rows.parquet"
 ROWS_JSON = "rows.json"
 
@@ -109,7 +111,8 @@ def rows_to_json(rows: Iterable[Row]) -> str:
 
 def write_rows(folder: Path, rows: Sequence[Row]) -> Path:
     """Write `rows.parquet` and `rows.json` into a folder, and return the folder."""
-    write_parquet(folder / ROWS_FILE, pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA))
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+    write_parquet(folder / ROWS_FILE, with_metadata(table, FORMAT.header))
     lines = ",\n ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
     write_atomic(folder / ROWS_JSON, f"[{lines}]\n".encode())
     return folder
@@ -124,7 +127,9 @@ def read_rows(path: str | Path) -> list[Row]:
     file = Path(path) / ROWS_FILE if Path(path).is_dir() else Path(path)
     if file.suffix == ".json":
         return [parse_row(item, source=str(file)) for item in _read_json(file)]
-    return [parse_row(item, source=str(file)) for item in read_parquet(file).to_pylist()]
+    table = read_parquet(file)
+    FORMAT.check(read_metadata(table.schema), source=str(file))
+    return [parse_row(item, source=str(file)) for item in table.to_pylist()]
 
 
 def parse_row(item: Mapping[str, Any], *, source: str) -> Row:

@@ -1,6 +1,6 @@
 """The well table: one row per image object, a field of view or one cell crop of it, parsed once at the door.
 
-`plate` is unique only inside `experiment`, so every key names both. Unknown columns are kept.
+Its key is FIELD_KEY; unknown columns are kept.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.addresses import format_address, is_address, split_address
+from phenoscale.schema.keys import FIELD_KEY, PLATE_KEY, WELL_KEY
 
-KEY: Final = ("screen", "experiment", "plate", "well", "site", "object")
-PLATE_KEY: Final = ("experiment", "plate")
-WELL_KEY: Final = ("experiment", "plate", "well")
-REQUIRED: Final = ("screen", "experiment", "plate", "well", "perturbation", "perturbation_type")
+REQUIRED: Final = (*WELL_KEY, "perturbation", "perturbation_type")
 PERTURBATION_TYPES: Final = ("crispr", "sirna", "orf", "compound", "control")
 
 TEXT_COLUMNS: Final = (
-    "screen", "experiment", "plate", "well", "source", "cell_type", "perturbation", "perturbation_type",
-    "gene", "guide", "compound", "smiles", "control_type", "channels", "split", "batch", "quality",
+    *WELL_KEY, "source", "cell_type", "perturbation", "perturbation_type", "gene", "guide", "compound",
+    "smiles", "control_type", "channels", "split", "batch", "quality",
 )  # fmt: skip
 COUNT_COLUMNS: Final = {"site": 1, "object": 0}
 NUMBER_COLUMNS: Final = ("timepoint_h", "concentration_um")
 FLAG_COLUMNS: Final = ("is_negative_control", "is_positive_control")
 COLUMNS: Final = (
-    "screen", "experiment", "plate", "well", "site", "object", "field_id", "source", "timepoint_h",
+    *FIELD_KEY, "field_id", "source", "timepoint_h",
     "cell_type", "perturbation", "perturbation_type", "gene", "guide", "compound", "smiles",
     "concentration_um",
     "is_negative_control", "is_positive_control", "control_type", "channels", "image",
@@ -115,15 +113,15 @@ def parse_wells(frame: pd.DataFrame, *, source: str) -> WellTable:
 
 
 def field_id(key: Sequence[str | int]) -> str:
-    """Return the stable short hash of one key (the values of `KEY`, in that order)."""
-    assert len(key) == len(KEY), f"a key has {len(KEY)} values, got {len(key)}"
+    """Return the stable short hash of one key (the values of `FIELD_KEY`, in that order)."""
+    assert len(key) == len(FIELD_KEY), f"a key has {len(FIELD_KEY)} values, got {len(key)}"
     joined = "\x1f".join(str(part) for part in key)
     return hashlib.sha256(joined.encode()).hexdigest()[:20]
 
 
 def field_ids(frame: pd.DataFrame) -> list[str]:
     """Return the field id of every row of a table that has the key columns."""
-    return [field_id(key) for key in zip(*(frame[name].tolist() for name in KEY), strict=True)]
+    return [field_id(key) for key in zip(*(frame[name].tolist() for name in FIELD_KEY), strict=True)]
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
@@ -225,7 +223,7 @@ def _canonical_address(well: str) -> str:
 def _broken_rules(frame: pd.DataFrame) -> list[_Violation]:
     """Every rule that more than one cell of a row, or more than one row, takes part in."""
     violations: list[_Violation] = []
-    for name in ("screen", "experiment", "plate"):
+    for name in PLATE_KEY:
         length = frame[name].str.len().to_numpy(dtype=int)
         rule = f"{name} must have 1 to {_MAX_NAME_LENGTH} characters"
         violations += _offenders(
@@ -234,10 +232,9 @@ def _broken_rules(frame: pd.DataFrame) -> list[_Violation]:
     on_plate = np.array([is_address(well) for well in frame["well"]], dtype=bool)
     rule = "well must be a row A to AF and a column 1 to 48, such as B02"
     violations += _offenders(frame, ~on_plate, rule=rule, columns=["well"])
-    rule = "the key (screen, experiment, plate, well, site, object) must be unique"
-    violations += _offenders(
-        frame, frame.duplicated(list(KEY), keep=False).to_numpy(), rule=rule, columns=list(KEY)
-    )
+    rule = f"the key ({', '.join(FIELD_KEY)}) must be unique"
+    key = list(FIELD_KEY)
+    violations += _offenders(frame, frame.duplicated(key, keep=False).to_numpy(), rule=rule, columns=key)
     known = frame["perturbation_type"].isin(PERTURBATION_TYPES) | (
         (frame["perturbation_type"] == "") & (frame["perturbation"] == "")
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from phenoscale.files import write_atomic
+from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.screen import SCREEN_FILE, PlateEntry, ScreenHeader, header_to_json
 from phenoscale.schema.wells import COLUMNS
 from phenoscale.screens.layout import (
@@ -75,7 +76,7 @@ class PlateWriter:
     _pending_bytes: int = 0
 
     def __post_init__(self) -> None:
-        names = self.wells[["experiment", "plate"]].drop_duplicates()
+        names = self.wells[list(PLATE_KEY[1:])].drop_duplicates()
         assert len(names) == 1, f"a PlateWriter writes one plate, got {len(names)}"
         self.experiment, self.plate = str(names["experiment"].iloc[0]), str(names["plate"].iloc[0])
         self.folder = self.store / plate_folder(self.experiment, self.plate)

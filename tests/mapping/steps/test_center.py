@@ -59,7 +59,7 @@ def test_the_pooled_scale_is_the_deviation_within_plates():
 def test_a_plate_without_negative_controls_is_refused_by_name():
     table = without_controls(make_wells(), experiment="e2", plate="p1", keep=1)
     for step in (CenterStep(batch_key="plate"), CenterScaleStep(batch_key="plate")):
-        with pytest.raises(UserError, match=r"fewer: e2/p1 \(1\); set fallback: pooled"):
+        with pytest.raises(UserError, match=r"fewer: test/e2/p1 \(1\); set fallback: pooled"):
             fit_center(table.embeddings, table.frame, step=step)
 
 
@@ -68,15 +68,15 @@ def test_a_plate_without_controls_falls_back_to_its_experiment_and_that_to_every
     one = without_controls(table, experiment="e2", plate="p1")
     fitted = fit_center(one.embeddings, one.frame, step=CenterStep(batch_key="plate", fallback="pooled"))
     of_experiment = _controls(one) & (one.frame["experiment"] == "e2").to_numpy(dtype=bool)
-    assert fitted.fallbacks == {"e2/p1": "experiment e2"}
+    assert fitted.fallbacks == {"test/e2/p1": "experiment test/e2"}
     assert np.allclose(
-        fitted.means[fitted.batches.index("e2/p1")], one.embeddings[of_experiment].mean(axis=0)
+        fitted.means[fitted.batches.index("test/e2/p1")], one.embeddings[of_experiment].mean(axis=0)
     )
     both = without_controls(one, experiment="e2", plate="p2")
     fitted = fit_center(both.embeddings, both.frame, step=CenterStep(batch_key="plate", fallback="pooled"))
-    assert fitted.fallbacks == {"e2/p1": "all batches", "e2/p2": "all batches"}
+    assert fitted.fallbacks == {"test/e2/p1": "all batches", "test/e2/p2": "all batches"}
     assert np.allclose(
-        fitted.means[fitted.batches.index("e2/p2")], both.embeddings[_controls(both)].mean(axis=0)
+        fitted.means[fitted.batches.index("test/e2/p2")], both.embeddings[_controls(both)].mean(axis=0)
     )
 
 
@@ -100,7 +100,7 @@ def test_new_wells_use_the_fitted_statistics_and_an_unknown_plate_is_refused():
     fitted = fit_center(table.embeddings, table.frame, step=CenterStep(batch_key="plate"))
     other = make_wells(seed=1)
     rows = _plate(other, "e1", "p1")
-    mean = fitted.means[fitted.batches.index("e1/p1")]
+    mean = fitted.means[fitted.batches.index("test/e1/p1")]
     assert np.allclose(fitted.transform(other.embeddings, other.frame)[rows], other.embeddings[rows] - mean)
     with pytest.raises(UserError, match="not fitted on the batches"):
         fitted.transform(other.embeddings, other.frame.assign(experiment="e9"))

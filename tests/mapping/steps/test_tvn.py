@@ -105,5 +105,5 @@ def test_a_plate_without_controls_is_refused_or_shrunk_like_the_others():
     with pytest.raises(UserError, match=r"e1/p2 \(1\)"):
         fit_tvn(table.embeddings, table.frame, step=TvnStep(batch_key="plate"))
     fitted = fit_tvn(table.embeddings, table.frame, step=TvnStep(batch_key="plate", fallback="pooled"))
-    assert fitted.fallbacks == {"e1/p2": "all batches"}
-    assert np.allclose(fitted.rotations[fitted.batches.index("e1/p2")], np.eye(12) / np.sqrt(1.5))
+    assert fitted.fallbacks == {"test/e1/p2": "all batches"}
+    assert np.allclose(fitted.rotations[fitted.batches.index("test/e1/p2")], np.eye(12) / np.sqrt(1.5))

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from phenoscale.config import Config, Runtime, location, setting
 from phenoscale.errors import UserError
+from phenoscale.schema.keys import PLATE_KEY
 
 PValues = Literal["geometric-mean", "per-perturbation"]
 Ties = Literal["ge", "gt"]
@@ -134,7 +135,7 @@ class ActivityConfig(Significance):
     positive_same: tuple[str, ...] = setting((), help="columns that positives share; default: group_by")
     positive_different: tuple[str, ...] = setting((), help="columns in which positives differ")
     negative_same: tuple[str, ...] = setting(
-        ("experiment", "plate"), help="columns that negatives share with the query"
+        PLATE_KEY[1:], help="columns that negatives share with the query"
     )
     negative_different: tuple[str, ...] = setting((), help="columns in which negatives differ")
     similarity: Literal["cosine", "absolute-cosine"] = setting("cosine", help="what is ranked")

@@ -6,7 +6,7 @@ Shapes: N rows, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,9 @@ from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
 from phenoscale.mapping.steps.aggregate import average
 from phenoscale.schema.columns import EMBEDDING, read_parquet, split_embeddings
-from phenoscale.schema.embeddings import read_embeddings, refuse_rows_twice, table_of_level
+from phenoscale.schema.embeddings import partition_files, read_embeddings, refuse_rows_twice, table_of_level
+from phenoscale.schema.keys import KEY_OF, PLATE_KEY, WELL_KEY
+from phenoscale.schema.labels import short_labels, with_screen
 from phenoscale.schema.readable import listed_columns, readable
 from phenoscale.stats.cosines import unit_rows
 
@@ -32,9 +34,6 @@ Labels = npt.NDArray[np.str_]
 logger = get_logger(__name__)
 
 METADATA = "Metadata_"
-PLATE = "Metadata_Plate"
-_WELL_KEYS = ((PLATE, "Metadata_Well"), ("experiment", "plate", "well"))
-_EXPERIMENT = "Metadata_Experiment"  # where a table has it, plates are unique only inside one
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _SUFFIXES = (".csv.gz", ".csv", ".tsv.gz", ".tsv", ".parquet")
 
@@ -66,7 +65,7 @@ class Profiles:
         return {"dropped_features": len(self.dropped_features)} if self.dropped_features else {}
 
     def column(self, name: str, *, purpose: str) -> Labels:
-        """One metadata column as text.
+        """One metadata column as text; plates and experiments with what tells those of equal names apart.
 
         Raises:
             UserError: there is none of that name.
@@ -76,6 +75,11 @@ class Profiles:
                 f"{self.source} has {listed_columns(self.frame.columns)}, but {purpose} needs `{name}`; "
                 "name the column that holds it"
             )
+        for named in (str, metadata_name):
+            for column in PLATE_KEY[1:]:
+                if name == named(column):
+                    held = {key: self.frame.get(named(key), "") for key in KEY_OF[column]}
+                    return short_labels(pd.DataFrame(held, index=self.frame.index), column)
         return self.frame[name].to_numpy(dtype=np.str_)
 
     def select(self, rows: Mask | Positions) -> Profiles:
@@ -90,9 +94,8 @@ class Profiles:
     def named(self, rows: Mask) -> str:
         """The first of some rows for a message: plates and wells where the table has them, else numbers."""
         first = np.flatnonzero(rows)[:5]
-        for key in _WELL_KEYS:
-            if set(key) <= set(self.frame.columns):
-                return f"wells {self.frame.iloc[first][list(key)].agg('/'.join, axis=1).tolist()}"
+        for key in _well_keys(self.frame):
+            return f"wells {self.frame.iloc[first][key].agg('/'.join, axis=1).tolist()}"
         return f"rows {first.tolist()}"
 
     def units(self) -> Array:
@@ -127,8 +130,9 @@ def read_profiles(place: str) -> Profiles:
     kept = _shared_features([table.features for table in tables], place=place)
     dropped = _dropped_features(files, tables, kept=kept)
     vectors = np.concatenate([table.read_features(kept) for table in tables])
-    frame = pd.concat([table.metadata for table in tables], ignore_index=True).fillna("")
-    _refuse_duplicates(frame, source=place)
+    frame = with_screen(pd.concat([table.metadata for table in tables], ignore_index=True).fillna(""))
+    for key in _well_keys(frame):
+        refuse_rows_twice(frame, key, source=place, row="well")
     return Profiles(frame, vectors, kept, source=place, dropped_features=dropped)
 
 
@@ -313,24 +317,30 @@ def _dropped_features(files: list[Path], tables: list[_Table], *, kept: list[str
     for file, table in zip(files, tables, strict=True):
         missing = len(known) - len(set(table.features))
         if missing:
-            plates = "+".join(table.metadata.get(PLATE, pd.Series(dtype=str)).unique()[:3].tolist())
+            named = table.metadata.get(metadata_name("plate"), pd.Series(dtype=str))
+            plates = "+".join(named.unique()[:3].tolist())
             line = key_values(event="features left out of all files", file=file.name, plate=plates,
                               missing=missing, of=len(known))  # fmt: skip
             logger.warning("%s", line)
     return frozenset(known.difference(kept))
 
 
-def _refuse_duplicates(frame: pd.DataFrame, *, source: str) -> None:
-    for key in _WELL_KEYS:
-        if not set(key) <= set(frame.columns):
-            continue
-        names = [*key, *({_EXPERIMENT} & set(frame.columns))]
-        refuse_rows_twice(frame, names, source=source, row="well")
+def metadata_name(column: str) -> str:
+    """The name of one of our columns in a profile table: `Metadata_Plate`."""
+    return METADATA + column.capitalize()
+
+
+def _well_keys(frame: pd.DataFrame) -> Iterator[list[str]]:
+    """Columns that tell wells apart; a profile table may leave out what holds its plates."""
+    theirs = [metadata_name(column) for column in WELL_KEY]
+    for key, needed in ((theirs, theirs[-2:]), (list(WELL_KEY), WELL_KEY)):
+        if set(needed) <= set(frame.columns):
+            yield [name for name in key if name in frame]
 
 
 def _of_embeddings(place: str) -> Profiles:
     folder = table_of_level(place, level="well")
-    if not any(folder.glob("experiment=*")):
+    if not partition_files(folder):
         _refuse_folder_of_tables(folder)
     table = read_embeddings(folder)
     text = table.frame.astype(object).where(table.frame.notna(), "").astype(str)

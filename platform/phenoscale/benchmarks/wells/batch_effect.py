@@ -34,6 +34,7 @@ from phenoscale.mapping.batches import batch_labels, flags, negative_controls
 from phenoscale.mapping.genes import arms_of
 from phenoscale.mapping.steps.position import plate_places, used_extent
 from phenoscale.schema.embeddings import EmbeddingTable
+from phenoscale.schema.keys import KEY_OF
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.classification import (
@@ -174,7 +175,8 @@ def _reason(
     if wells == "negative_controls" and not is_control.any():
         return "no well is a negative control" + (f" on the plates{large}" if large else "")
     if len(classes) < 2:
-        return f"{classes[0]} is the only {target}{large}, so that there is nothing to tell apart"
+        only = "/".join(frame[list(KEY_OF[target][1:])].iloc[0]) if target in KEY_OF else classes[0]
+        return f"{only} is the only {target}{large}, so that there is nothing to tell apart"
     if wells == "negative_controls" and len(np.intersect1d(labels[is_control], labels[~is_control])) < 2:
         return f"fewer than two classes of {target} have both negative controls and other wells"
     if target in ("quadrant", "edge") and len(np.unique(batch_labels(frame, "plate"))) < 2:

@@ -17,13 +17,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import skew
 
-from phenoscale.benchmarks.profiles.profile_tables import Profiles, read_profiles
+from phenoscale.benchmarks.profiles.profile_tables import Profiles, metadata_name, read_profiles
 from phenoscale.benchmarks.wells.wells_config import FeatureRegressionConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.schema.addresses import format_address, is_address, split_address
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
+from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
+from phenoscale.schema.labels import key_labels, short_labels
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.elastic_net import ElasticNetSettings, fit_elastic_net_cv
@@ -285,16 +287,16 @@ def _refuse_overlap(config: FeatureRegressionConfig) -> None:
 
 def _join(table: EmbeddingTable, profiles: Profiles) -> tuple[EmbeddingTable, Positions]:
     """Wells that have a profile, in the order of the table, and the row of each one's profile."""
-    keys = ["experiment", "plate", "well"] if "Metadata_Experiment" in profiles.frame else ["plate", "well"]
-    left = _keys(table.frame, keys, source="the embeddings")
-    names = [f"Metadata_{key.capitalize()}" for key in keys]
-    right = _keys(profiles.frame, names, source=profiles.source)
+    keys = [key for key in WELL_KEY if key in WELL_KEY[-2:] or metadata_name(key) in profiles.frame]
+    left = _keys(table.frame, dict(zip(keys, keys, strict=True)), source="the embeddings")
+    right = _keys(profiles.frame, {key: metadata_name(key) for key in keys}, source=profiles.source)
     for labels, source in ((left, "the embeddings hold"), (right, f"{profiles.source} holds")):
         if labels.duplicated().any():
             found = labels[labels.duplicated()]
             raise UserError(
                 f"{source} {len(found)} wells twice by {keys}, such as {found.iloc[0]!r}, but a well has one "
-                "vector and one profile; embed wells, and add Metadata_Experiment where plate names repeat"
+                "vector and one profile; add Metadata_Experiment (and Metadata_Screen) where plate names "
+                "repeat"
             )
     rows = pd.Index(right).get_indexer(pd.Index(left))
     if (rows < 0).all():
@@ -305,12 +307,14 @@ def _join(table: EmbeddingTable, profiles: Profiles) -> tuple[EmbeddingTable, Po
     return table.select(rows >= 0), rows[rows >= 0].astype(np.intp)
 
 
-def _keys(frame: pd.DataFrame, names: list[str], *, source: str) -> pd.Series[str]:
+def _keys(frame: pd.DataFrame, columns: Mapping[str, str], *, source: str) -> pd.Series[str]:
+    names = list(columns.values())
     missing = [name for name in names if name not in frame]
     if missing:
         raise UserError(f"{source} lacks the columns {missing}, but wells are matched by {names}; add them")
-    wells = frame[names[-1]].astype(str).map(_canonical)
-    return frame[names[:-1]].astype(str).agg("/".join, axis=1) + "/" + wells
+    wells = frame[names].set_axis(list(columns), axis=1)
+    wells["well"] = wells["well"].astype(str).map(_canonical)
+    return pd.Series(key_labels(wells, list(columns)))
 
 
 def _canonical(well: str) -> str:
@@ -320,15 +324,23 @@ def _canonical(well: str) -> str:
 def _wells_of(
     wells: EmbeddingTable, names: tuple[str, ...], *, field: str, config: FeatureRegressionConfig
 ) -> Positions:
-    experiments = wells.frame["experiment"].astype(str) if "experiment" in wells.frame else pd.Series([])
-    rows = np.flatnonzero(experiments.isin(names).to_numpy())
+    rows, experiments = _rows_of(wells, names)
     least = _LEAST_WELLS_PER_FOLD * config.num_folds if field == "train" else 2
     if len(rows) < least:
         raise UserError(
             f"{field}_experiment {list(names)} has {len(rows)} wells with embedding and profile, but at "
-            f"least {least} are needed; the experiments there are {sorted(experiments.unique())[:10]}"
+            f"least {least} are needed; the experiments there are {experiments[:10]}"
         )
     return rows
+
+
+def _rows_of(wells: EmbeddingTable, names: tuple[str, ...]) -> tuple[Positions, list[str]]:
+    """Rows of the named experiments, and all names; a name may begin with the screen."""
+    if "experiment" not in wells.frame:
+        return np.empty(0, np.intp), []
+    known = short_labels(wells.frame, "experiment")
+    is_named = np.isin(known, names) | np.isin(key_labels(wells.frame, EXPERIMENT_KEY), names)
+    return np.flatnonzero(is_named), np.unique(known).tolist()
 
 
 def _chosen_features(names: list[str], *, config: FeatureRegressionConfig) -> tuple[Labels, Labels]:

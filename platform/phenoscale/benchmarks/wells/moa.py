@@ -20,6 +20,8 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.batches import negative_controls
 from phenoscale.mapping.steps.aggregate import average
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
+from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
+from phenoscale.schema.labels import key_labels
 from phenoscale.schema.readable import listed_columns
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
@@ -32,7 +34,6 @@ Exclude = Literal["compound", "compound_and_batch"]
 
 MOA = "moa"
 _TREATMENT = ("compound", "concentration_um")
-_WELL = ("experiment", "plate", "well")
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ def make_treatments(
         vectors = (vectors - scale.mean) / scale.deviation
     tested = _tested(table.frame)
     rows, vectors = rows[tested], vectors[tested]
-    well_codes = _codes(rows, [*_TREATMENT, *_WELL])
+    well_codes = _codes(rows, [*_TREATMENT, *WELL_KEY])
     wells = _first_and_crops(rows, well_codes)
     of_wells = average(vectors, codes_N=well_codes, method="mean")
     codes = _codes(wells, list(_TREATMENT))
     frame = _first_and_crops(wells, codes).assign(num_wells=np.bincount(codes))
     merged = average(of_wells, codes_N=codes, method=aggregate).astype(np.float64)
-    in_batch = pd.crosstab(codes, wells["experiment"].to_numpy()).to_numpy() > 0
+    in_batch = pd.crosstab(codes, key_labels(wells, EXPERIMENT_KEY)).to_numpy() > 0
     enough = (frame["num_crops"].isna() | (frame["num_crops"] >= min_crops)).to_numpy()
     if not enough.any():
         raise UserError(
@@ -102,7 +103,7 @@ def make_treatments(
             "min_crops"
         )
     return Treatments(
-        frame[enough].drop(columns=list(_WELL)).reset_index(drop=True),
+        frame[enough].drop(columns=list(WELL_KEY)).reset_index(drop=True),
         merged[enough],
         in_batch[enough],
         int((~enough).sum()),
@@ -206,11 +207,11 @@ def _labelled_rows(table: EmbeddingTable) -> pd.DataFrame:
             "filled for "
             "treatments other than negative controls; add it to the well table"
         )
-    missing = [name for name in _WELL if name not in frame]
+    missing = [name for name in WELL_KEY if name not in frame]
     if missing or not {"compound", "perturbation"} & set(frame):
         raise UserError(
             f"the embeddings have {listed_columns(frame.columns)}, but mechanism accuracy needs "
-            f"{[*_WELL, 'compound']} (or `perturbation` for the compound); add them to the well table"
+            f"{[*WELL_KEY, 'compound']} (or `perturbation` for the compound); add them to the well table"
         )
     compound = frame["perturbation"] if "perturbation" in frame else frame["compound"]
     if "compound" in frame:
@@ -225,7 +226,7 @@ def _labelled_rows(table: EmbeddingTable) -> pd.DataFrame:
             else np.nan,
             MOA: frame[MOA].fillna("").astype(str),
             NUM_CROPS: frame[NUM_CROPS].astype(float) if NUM_CROPS in frame else crops,
-            **{name: frame[name].astype(str) if name in frame else "" for name in _WELL},
+            **{name: frame[name].astype(str) if name in frame else "" for name in WELL_KEY},
         },
         index=frame.index,
     )

@@ -35,6 +35,8 @@ from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.center import CenterScaleStep, fit_center
 from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings
+from phenoscale.schema.keys import PLATE_KEY
+from phenoscale.schema.labels import key_labels
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
 from phenoscale.stages import Observer, ignore
 from phenoscale.stats.classification import Predictions, balanced_accuracy, balanced_accuracy_interval
@@ -187,7 +189,7 @@ def _part_rows(
     """Both accuracies in one part, of all cell types and of each."""
     frame = task.table.frame
     cells = cell_type_of(frame["experiment"].to_numpy(dtype=str))
-    plates = (frame["experiment"] + "/" + frame["plate"]).to_numpy(dtype=str)
+    plates = key_labels(frame, PLATE_KEY)
     trained = np.unique(task.labels[task.parts == TRAIN])
     inside = task.parts == part
     known = inside & np.isin(task.labels, trained)

@@ -17,15 +17,16 @@ import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.addresses import format_address, is_address, split_address
+from phenoscale.schema.keys import WELL_KEY
 from phenoscale.schema.readable import listed_columns, readable
 
 Labels = npt.NDArray[np.str_]
 Codes = npt.NDArray[np.int64]
 Split = Literal["official", "wilds"]
 
-KEY: Final = ("experiment", "plate", "well")
+KEY: Final = WELL_KEY[1:]
+"""RxRx1 is one screen, whatever a store calls it."""
 LABEL: Final = "sirna_id"
-NUM_TREATMENTS: Final = 1108
 NUM_LABELS: Final = 1139
 NEGATIVE_CONTROL: Final = 1138
 EXPERIMENTS: Final = {"HEPG2": (7, 4), "HUVEC": (16, 8), "RPE": (7, 4), "U2OS": (3, 2)}

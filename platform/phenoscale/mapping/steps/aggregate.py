@@ -16,10 +16,11 @@ import pandas as pd
 
 from phenoscale.config import setting
 from phenoscale.errors import UserError
-from phenoscale.mapping.batches import Mask, Positions, flags, negative_controls
+from phenoscale.mapping.batches import Mask, Positions, batch_labels, flags, negative_controls
 from phenoscale.mapping.steps.step import AggregationStep
 from phenoscale.schema.columns import Embeddings
 from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
+from phenoscale.schema.keys import FIELD_KEY
 from phenoscale.schema.maps import LABELS, PerturbationMap
 from phenoscale.schema.readable import listed_columns
 from phenoscale.stats.moments import Array, moments
@@ -29,18 +30,7 @@ if TYPE_CHECKING:
 
 _OF_A_WELL = frozenset(
     {
-        *(
-            "screen",
-            "experiment",
-            "plate",
-            "well",
-            "site",
-            "object",
-            "field_id",
-            "source",
-            "guide",
-            "channels",
-        ),
+        *(*FIELD_KEY, "field_id", "source", "guide", "channels"),
         *("image", "split", "batch", "quality", "is_negative_control", "is_positive_control", "control_type"),
         *("num_fields", NUM_CROPS),
     }
@@ -235,10 +225,13 @@ def _labels(frame: pd.DataFrame, *, codes: Positions, keys: list[str]) -> pd.Dat
             labels["perturbation_type"] == "compound"
         )
     counts: Mapping[str, Any] = {"num_wells": np.bincount(codes)}
-    for name, column in (("num_guides", "guide"), ("num_experiments", "experiment")):
-        if column in frame:
-            named = frame[column].mask(frame[column].astype(str) == "")
-            counts = {**counts, name: named.groupby(codes).nunique().to_numpy()}
+    if "guide" in frame:
+        named = frame["guide"].mask(frame["guide"].astype(str) == "")
+        counts = {**counts, "num_guides": named.groupby(codes).nunique().to_numpy()}
+    if "experiment" in frame:
+        experiments = pd.Series(batch_labels(frame, "experiment"))
+        experiments = experiments.mask((frame["experiment"].astype(str) == "").to_numpy())
+        counts = {**counts, "num_experiments": experiments.groupby(codes).nunique().to_numpy()}
     if NUM_CROPS in frame:
         counts = {**counts, NUM_CROPS: frame[NUM_CROPS].groupby(codes).sum().to_numpy()}
     return labels.assign(**counts)

@@ -11,8 +11,7 @@ from phenoscale.reports.figures.palette import stain_color
 from phenoscale.reports.inputs import ReportInputs, ScreenFacts
 from phenoscale.reports.markup import Content, Markup, explain, facts, join, paragraph, plural, table, tag
 from phenoscale.reports.sections.section import Section
-
-_WELL = ["experiment", "plate", "well"]
+from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
 
 
 def screen_section(inputs: ReportInputs) -> Section:
@@ -41,7 +40,7 @@ def _body(screen: ScreenFacts, inputs: ReportInputs) -> Markup:
 def _facts(screen: ScreenFacts) -> Markup:
     header, wells = screen.header, screen.wells
     sizes = sorted({f"{plate.height} × {plate.width}" for plate in header.plates})
-    num_wells = len(wells.drop_duplicates(_WELL))
+    num_wells = len(wells.drop_duplicates(list(WELL_KEY)))
     known: list[tuple[str, Content]] = [
         ("screen", header.screen),
         ("experiments", f"{wells['experiment'].nunique():,}"),
@@ -70,9 +69,9 @@ def stain_legend(channels: tuple[str, ...]) -> Markup:
 
 
 def _plate_table(wells: pd.DataFrame) -> Markup:
-    unique = wells.drop_duplicates(_WELL)
+    unique = wells.drop_duplicates(list(WELL_KEY))
     rows = []
-    for (experiment, plate), own in unique.groupby(["experiment", "plate"], sort=True):
+    for (_, experiment, plate), own in unique.groupby(list(PLATE_KEY), sort=True):
         rows.append(
             [
                 str(experiment),
@@ -83,7 +82,7 @@ def _plate_table(wells: pd.DataFrame) -> Markup:
                 f"{own['perturbation'].nunique():,}",
             ]
         )
-    header = ["experiment", "plate", "wells", "negative controls", "positive controls", "perturbations"]
+    header = [*PLATE_KEY[1:], "wells", "negative controls", "positive controls", "perturbations"]
     listing = table(header, rows, numeric=(2, 3, 4, 5))
     return listing if len(rows) <= 12 else explain(f"All {plural(len(rows), 'plate')}", listing)
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from phenoscale.config import require
 from phenoscale.errors import UserError
+from phenoscale.schema.keys import FIELD_KEY
 from phenoscale.schema.screen import channel_indices
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.config import IngestConfig
@@ -25,8 +26,7 @@ NEGATIVE_CONTROL: Final = "DMSO"
 INTENSITY_SCALE: Final = 65535.0
 _COLUMNS: Final = {"experiment": "batch", "object": "cell_index"}
 _NEEDED: Final = (
-    "path", "index", "plate", "experiment", "well", "site", "object", "channels", "perturbation",
-    "concentration_um", "moa", "is_control",
+    "path", "index", *FIELD_KEY[1:], "channels", "perturbation", "concentration_um", "moa", "is_control",
 )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 
 from phenoscale.config import digest_json
 from phenoscale.errors import UserError
+from phenoscale.schema.keys import FIELD_KEY
 from phenoscale.schema.screen import PlateEntry, check_dtype
-from phenoscale.schema.wells import KEY
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.images import MISSING, digest_image_file
 from phenoscale.screens.ingest.locators import resolve_file
@@ -146,7 +146,7 @@ def summarize_reasons(reasons: Sequence[str]) -> str:
 def _quarantined(wells: pd.DataFrame, *, reasons: dict[int, str]) -> pd.DataFrame:
     rows = wells.iloc[list(reasons)]
     images = [" ".join(image) for image in rows["image"]]
-    frame = rows[[*KEY, "field_id"]].assign(image=images, reason=list(reasons.values()))
+    frame = rows[[*FIELD_KEY, "field_id"]].assign(image=images, reason=list(reasons.values()))
     return frame.astype({"image": "str", "reason": "str"}).reset_index(drop=True)
 
 

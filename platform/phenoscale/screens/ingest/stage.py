@@ -15,8 +15,8 @@ import pandas as pd
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
+from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.screen import ScreenHeader
-from phenoscale.schema.wells import PLATE_KEY
 from phenoscale.screens.ingest.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.locators import resolve_file
