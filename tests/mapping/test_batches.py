@@ -33,7 +33,9 @@ def test_a_missing_batch_column_is_named_with_a_way_out():
     with pytest.raises(UserError, match=r"lack the columns \['plate'\].*batch_key: none"):
         batch_labels(_FRAME[["screen", "experiment"]], "plate")
     with pytest.raises(UserError, match=r"but across: plate needs .* or set across: any$"):
-        batch_labels(_FRAME[["screen", "experiment"]], "plate", needed_by="across: plate", way_out="set across: any")
+        batch_labels(
+            _FRAME[["screen", "experiment"]], "plate", needed_by="across: plate", way_out="set across: any"
+        )
 
 
 def test_rows_are_grouped_in_their_order():

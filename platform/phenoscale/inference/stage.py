@@ -99,6 +99,7 @@ def _build(output: Output, *, config: EmbedConfig, place: Path, observe: Observe
         "encoder_digest": digest,
         "block": encoder.config.chosen_block,
         "dimensions": embedding_length(encoder.config, num_channels=len(fields.channels)),
+        "num_screens": len({shard.plate[0] for shard in shards}),
         "num_shards": len(shards),
         "num_fields": len(fields),
         "num_crops": total,

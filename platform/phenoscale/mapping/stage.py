@@ -92,6 +92,7 @@ def _build(
 
 def _summary(table: EmbeddingTable, fitted: FittedMap) -> dict[str, Any]:
     return {
+        **({"num_screens": int(table.frame["screen"].nunique())} if "screen" in table.frame else {}),
         "num_wells": len(table),
         "num_perturbations": len(fitted.map),
         "dimensions": fitted.map.dimensions,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from phenoscale.reports.ancestry import Ancestry, read_ancestry
+from phenoscale.schema.embeddings import partition_files, table_of_level
 from phenoscale.schema.encoders import EncoderConfig, read_encoder_config
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.maps import PerturbationMap, read_map
