@@ -20,8 +20,8 @@ from phenoscale.curation.rules import (
 )
 from phenoscale.errors import UserError
 from phenoscale.schema.wells import parse_wells
-from phenoscale.screens.ingest.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.readers.bbbc021 import plan_bbbc021
 from tests.support.screens import tiny_plate
 
 

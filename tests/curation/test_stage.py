@@ -1,6 +1,7 @@
 """The curate stage: from stores to a manifest with its funnel, and its refusals."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,12 @@ from phenoscale.curation.stage import run_curate
 from phenoscale.errors import UserError
 from phenoscale.loading.fields import load_manifest_fields
 from phenoscale.schema.manifest import read_manifest
-from phenoscale.schema.screen import ScreenHeader
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.store import open_screen
-from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
-from tests.support.screens import make_tiny_store, tiny_pixels, tiny_plate
+from phenoscale.screens.writer import PlateFormat
+from tests.support.screens import make_tiny_store, tiny_pixels, tiny_plate, write_plate, write_store_header
 
 
 @pytest.fixture(scope="module")
@@ -57,68 +57,55 @@ def test_the_same_curation_gives_the_same_manifest_wherever_it_runs(store, tmp_p
     assert run_curate(_config(store, tmp_path / "a", **settings)).reused
 
 
+def _draw(wells, *, num_channels):
+    return [
+        tiny_pixels(well, num_channels=num_channels, size=40, dtype="uint16", seed=0)
+        for well in wells.itertuples()
+    ]
+
+
 def _damaged_store(folder):
     """One plate with a black field, a saturated one, and a negative control that is black too."""
     wells = parse_wells(tiny_plate("E1", "P1").assign(channels="DNA|ER"), source="t").frame
-    pixels = {
-        row: tiny_pixels(well, num_channels=2, size=40, dtype="uint16", seed=0)
-        for row, well in enumerate(wells.itertuples())
-    }
+    pixels = _draw(wells, num_channels=2)
     pixels[0] = np.zeros_like(pixels[0])
     pixels[6] = np.zeros_like(pixels[6])
     pixels[8] = np.full_like(pixels[8], 65535)
     pixels[8][:, ::2] = 1000
     pixel_format = PlateFormat(("DNA", "ER"), "uint16", height=40, width=40, intensity_scale=65535.0)
-    writer = PlateWriter(folder, wells=wells, format=pixel_format, request="r")
-    for row, field in pixels.items():
-        writer.append(row, field)
-    write_header(
-        folder, ScreenHeader("tiny", ("DNA", "ER"), "uint16", 65535.0, None, plates=(writer.commit(),))
-    )
+    entry = write_plate(folder, wells, pixels=pixels, format=pixel_format)
+    write_store_header(folder, [entry], format=pixel_format)
     return wells
 
 
-def test_bad_fields_leave_the_manifest_and_their_measures_are_kept(tmp_path, workspace):
+def test_bad_fields_leave_the_manifest_and_their_flags_are_kept(tmp_path, workspace):
     wells = _damaged_store(tmp_path / "store")
     result = run_curate(_config(tmp_path / "store", workspace, split_by="plate", validation_fraction=0.0))
     manifest = read_manifest(result.path)
     removed = set(wells["field_id"]) - set(manifest.fields["field_id"])
     assert removed == set(wells["field_id"].iloc[[0, 6, 8]])
-    quality = pd.read_parquet(result.path / "quality")
-    assert quality["field_id"].tolist() == wells["field_id"].tolist()
-    assert np.flatnonzero(quality["is_empty"]).tolist() == [0, 6]
-    assert np.flatnonzero(quality["is_saturated"]).tolist() == [8]
-    assert quality.loc[8, "saturated_fraction_DNA"] == 0.5
+    flags = pd.read_parquet(result.path / "flags.parquet")
+    assert flags["field_id"].tolist() == wells["field_id"].tolist()
+    assert np.flatnonzero(flags["is_empty"]).tolist() == [0, 6]
+    assert np.flatnonzero(flags["is_saturated"]).tolist() == [8]
+    assert open_screen(tmp_path / "store").quality(0).loc[8, "saturated_fraction_DNA"] == 0.5
     assert result.summary["removed"] == {"empty": 2, "saturated": 1}
     steps = {step.rule: step for step in manifest.funnel}
     assert steps["empty"].removed_per_type == {"control": 1, "crispr": 1}
 
 
-def test_with_all_quality_rules_off_no_pixel_is_read(tmp_path, workspace):
+def test_no_pixel_is_read_whatever_the_thresholds(tmp_path, workspace):
     _damaged_store(tmp_path / "store")
-    for shard in (tmp_path / "store").rglob("c.*"):
-        shard.unlink()
+    for images in (tmp_path / "store").rglob("images.zarr"):
+        shutil.rmtree(images)
     off = QualityConfig(min_relative_contrast=None, max_saturated_fraction=None, max_focus_deviation=None)
-    result = run_curate(_config(tmp_path / "store", workspace, quality=off, validation_fraction=0.0))
-    assert result.summary["num_removed"] == 0
-    assert not (result.path / "quality").exists()
-
-
-def test_a_measured_plate_is_not_read_again_by_a_resumed_run(store, tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
-    from phenoscale.curation.measure import measure_stores
-    from phenoscale.logs import progress
-
-    def measure(opened):
-        with ThreadPoolExecutor(2) as executor, progress(1, label="curate") as bar:
-            return measure_stores(tmp_path, [opened], rules=QualityConfig(), executor=executor, bar=bar)
-
-    first = measure(open_screen(store))
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "quality").iterdir()}
-    assert len(files) == len(open_screen(store).header.plates)
-    pd.testing.assert_frame_equal(measure(open_screen(store)), first)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "quality").iterdir()} == files
+    removed = [
+        run_curate(
+            _config(tmp_path / "store", workspace, quality=rules, split_by="plate", validation_fraction=0.0)
+        ).summary["num_removed"]
+        for rules in (off, QualityConfig(), QualityConfig(max_saturated_fraction=0.6))
+    ]
+    assert removed == [0, 3, 2]
 
 
 def test_a_plate_without_negative_controls_ends_the_curation_unless_it_is_allowed(tmp_path, workspace):
@@ -135,13 +122,11 @@ def test_a_plate_without_negative_controls_ends_the_curation_unless_it_is_allowe
 def test_a_plate_whose_negative_controls_are_all_bad_ends_the_curation(tmp_path, workspace):
     wells = parse_wells(tiny_plate("E1", "P1").assign(channels="DNA"), source="t").frame
     pixel_format = PlateFormat(("DNA",), "uint16", height=40, width=40, intensity_scale=65535.0)
-    writer = PlateWriter(tmp_path / "store", wells=wells, format=pixel_format, request="r")
-    for row, well in enumerate(wells.itertuples()):
-        field = tiny_pixels(well, num_channels=1, size=40, dtype="uint16", seed=0)
-        writer.append(row, np.zeros_like(field) if well.is_negative_control else field)
-    write_header(
-        tmp_path / "store", ScreenHeader("tiny", ("DNA",), "uint16", 65535.0, None, plates=(writer.commit(),))
-    )
+    fields = _draw(wells, num_channels=1)
+    for number in np.flatnonzero(wells["is_negative_control"]):
+        fields[number] = np.zeros_like(fields[number])
+    entry = write_plate(tmp_path / "store", wells, pixels=fields, format=pixel_format)
+    write_store_header(tmp_path / "store", [entry], format=pixel_format)
     with pytest.raises(UserError, match="no negative control after the quality rules: E1/P1"):
         run_curate(_config(tmp_path / "store", workspace, validation_fraction=0.0))
 
@@ -163,11 +148,8 @@ def test_two_stores_make_one_manifest_and_the_same_screen_twice_is_refused(tmp_p
         tiny_plate("X1", "P1").assign(screen="other", channels="DNA|ER|RNA"), source="t"
     ).frame
     pixel_format = PlateFormat(("DNA", "ER", "RNA"), "uint16", height=40, width=40, intensity_scale=65535.0)
-    writer = PlateWriter(tmp_path / "other", wells=wells, format=pixel_format, request="r")
-    for row, well in enumerate(wells.itertuples()):
-        writer.append(row, tiny_pixels(well, num_channels=3, size=40, dtype="uint16", seed=0))
-    header = ScreenHeader("other", ("DNA", "ER", "RNA"), "uint16", 65535.0, None, plates=(writer.commit(),))
-    write_header(tmp_path / "other", header)
+    entry = write_plate(tmp_path / "other", wells, pixels=_draw(wells, num_channels=3), format=pixel_format)
+    write_store_header(tmp_path / "other", [entry], format=pixel_format, screen="other")
     manifest = read_manifest(run_curate(_config([store, tmp_path / "other"], workspace)).path)
     assert manifest.fields["store"].value_counts().to_dict() == {0: 66, 1: 11}
     with pytest.raises(UserError, match="is in two stores"):

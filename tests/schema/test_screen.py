@@ -8,7 +8,9 @@ import pytest
 from phenoscale.errors import UserError
 from phenoscale.schema.screen import PlateEntry, ScreenHeader, check_dtype, header_to_json, read_header
 
-PLATE = PlateEntry("E1", "P1", folder="plates/E1/P1", num_fields=3, height=40, width=50, digest="d1")
+PLATE = PlateEntry(
+    "E1", "P1", folder="plates/E1/P1", layout="fields", num_fields=3, height=40, width=50, digest="d1"
+)
 HEADER = ScreenHeader(
     screen="tiny",
     channels=("DNA", "ER"),
@@ -62,17 +64,18 @@ def test_a_folder_that_is_no_store_is_refused_with_the_way_to_make_one(tmp_path)
         read_header(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 2}'])
 def test_a_damaged_header_is_refused_without_a_traceback(tmp_path, text):
     (tmp_path / "screen.json").write_text(text)
     with pytest.raises(UserError, match="ingest the screen again"):
         read_header(tmp_path)
 
 
-def test_a_header_of_another_version_is_refused(tmp_path):
-    content = json.loads(header_to_json(HEADER)) | {"format_version": 99}
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_header_of_another_version_is_refused_by_name(tmp_path, version):
+    content = json.loads(header_to_json(HEADER)) | {"format_version": version}
     (tmp_path / "screen.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="format version 99"):
+    with pytest.raises(UserError, match=f"a screen store of format version {version}, .*ingest the screen"):
         read_header(tmp_path)
 
 

@@ -12,6 +12,7 @@ from phenoscale.schema.addresses import format_address
 from phenoscale.schema.manifest import Manifest, StoreRef, write_manifest
 from phenoscale.schema.screen import PlateEntry, ScreenHeader
 from phenoscale.schema.wells import parse_wells
+from phenoscale.screens.quality import measure_field
 from phenoscale.screens.store import open_screen, united_channels
 from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
 
@@ -63,23 +64,35 @@ def make_tiny_store(
             )
             frame = frame.assign(screen=screen, channels="|".join(names))
             wells = parse_wells(frame, source="tiny screen").frame
-            writer = PlateWriter(folder, wells=wells, format=pixel_format, request=f"seed {seed}")
-            for row, well in enumerate(wells.itertuples()):
-                pixels = tiny_pixels(well, num_channels=len(names), size=size, dtype=dtype, seed=seed)
-                writer.append(row, pixels)
-            entries.append(writer.commit())
-    write_header(
-        folder,
-        ScreenHeader(
-            screen=screen,
-            channels=names,
-            dtype=dtype,
-            intensity_scale=pixel_format.intensity_scale,
-            pixel_size_um=pixel_format.pixel_size_um,
-            plates=tuple(entries),
-        ),
-    )
+            pixels = (
+                tiny_pixels(well, num_channels=len(names), size=size, dtype=dtype, seed=seed)
+                for well in wells.itertuples()
+            )
+            entries.append(write_plate(folder, wells, pixels=pixels, format=pixel_format))
+    write_store_header(folder, entries, format=pixel_format, screen=screen)
     return folder
+
+
+def write_plate(folder, wells, *, pixels, format):
+    """Write a plate whole, measuring every field; None in place of pixels drops a row. Return its entry."""
+    writer = PlateWriter(Path(folder), wells=wells, format=format)
+    for row, field in enumerate(pixels):
+        if field is not None:
+            writer.append(row, field, measures=measure_field(field))
+    return writer.commit()
+
+
+def write_store_header(folder, entries, *, format, screen="tiny"):
+    """Write the header that makes written plates a store."""
+    header = ScreenHeader(
+        screen=screen,
+        channels=format.channels,
+        dtype=format.dtype,
+        intensity_scale=format.intensity_scale,
+        pixel_size_um=format.pixel_size_um,
+        plates=tuple(entries),
+    )
+    write_header(Path(folder), header)
 
 
 def tiny_plate(experiment, plate, *, num_genes=3, guides_per_gene=2, num_negative_controls=4, num_sites=1):

@@ -8,16 +8,13 @@ from phenoscale.config import Config, Runtime, location, setting
 
 
 class QualityConfig(Config):
-    """When a field is empty, saturated or out of focus (see `curation.quality`); `none` turns a rule off."""
+    """When a field is empty, saturated or out of focus (see `curation.flags`); `none` turns a rule off."""
 
     min_relative_contrast: float | None = setting(
         0.1, ge=0, help="a field is empty below this share of its plate's contrast, in every channel"
     )
     max_saturated_fraction: float | None = setting(
         0.02, ge=0, le=1, help="a field is saturated with more saturated pixels than this in any channel"
-    )
-    saturation_level: float = setting(
-        0.999, gt=0, le=1, help="a pixel is saturated from this share of the pixel type's largest value on"
     )
     max_focus_deviation: float | None = setting(
         5.0, gt=0, help="out of focus: this many robust standard deviations less fine detail than the plate"

@@ -31,7 +31,7 @@ class Rule:
 
 
 def quality_rules(config: CurateConfig) -> list[Rule]:
-    """The rules on the flags that `curation.quality` gave, in order; one that is off is left out."""
+    """The rules on the flags that `curation.flags` gave, in order; one that is off is left out."""
     quality = config.quality
     rules = [
         ("empty", "min_relative_contrast", quality.min_relative_contrast),

@@ -1,16 +1,18 @@
-"""The `curate` verb: measure quality, apply the rules, split, and write the manifest with its funnel."""
+"""The `curate` verb: judge quality, apply the rules, split, and write the manifest with its funnel.
+
+Only tables are read: the pixels were measured when they were ingested.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
 import pandas as pd
 
 from phenoscale.curation.config import CurateConfig
-from phenoscale.curation.measure import measure_stores
+from phenoscale.curation.flags import FLAGS, flag_stores
 from phenoscale.curation.rules import (
     apply_rules,
     funnel_step,
@@ -22,13 +24,14 @@ from phenoscale.curation.rules import (
 )
 from phenoscale.curation.splits import split_fields, weigh_fields
 from phenoscale.errors import UserError
-from phenoscale.logs import get_logger, key_values, progress
+from phenoscale.logs import get_logger, key_values
 from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
 from phenoscale.schema.manifest import SPLITS, FunnelStep, Manifest, StoreRef, write_manifest
 from phenoscale.screens.layout import retry_when_disk_full
 from phenoscale.screens.store import ScreenStore, common_channels, open_screen, united_channels
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
+FLAGS_FILE: Final = "flags.parquet"
 FUNNEL_START: Final = "in the stores"
 CHANNEL_RULES: Final = {"common": common_channels, "union": united_channels}
 
@@ -61,10 +64,10 @@ def _build(output: Output, *, config: CurateConfig, observe: Observer) -> Mappin
     fields = _all_fields(stores)
     if config.require_negative_controls:
         stop_if_plates_lack_negative_controls(fields, when="in the well table")
-    num_workers = max(config.runtime.num_workers, 1)
-    with ThreadPoolExecutor(num_workers) as executor, progress(len(fields), label="curate") as bar:
-        flags = measure_stores(folder, stores, rules=config.quality, executor=executor, bar=bar)
-    fields = fields.merge(flags, on="field_id", how="left", validate="one_to_one")
+    flags = flag_stores(stores, rules=config.quality)
+    with retry_when_disk_full(str(folder / FLAGS_FILE)):
+        flags.to_parquet(folder / FLAGS_FILE, index=False)
+    fields = fields.merge(flags[["field_id", *FLAGS]], on="field_id", how="left", validate="one_to_one")
     selected, steps = select_fields(fields, config=config)
     for number, step in enumerate(steps):
         line = key_values(rule=step.rule, setting=step.setting, kept=step.kept, removed=step.removed)

@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from phenoscale.errors import UserError
 
 SCREEN_FILE: Final = "screen.json"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 DTYPES: Final = ("uint8", "uint16")
+
+Layout = Literal["fields", "crops"]
+"""How a plate's pixels lie: an image a field (OME-Zarr), or single-cell crops in one array a plate."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class PlateEntry:
         experiment: the experiment that the plate belongs to; `plate` is unique only inside it.
         plate: the plate's name.
         folder: the plate's folder, relative to the store.
-        num_fields: image objects (fields of view or cell crops) in the plate's array.
+        layout: one image a field of view, or one array of all cell crops.
+        num_fields: image objects (fields of view or cell crops) of the plate.
         height: pixel rows of each of them.
         width: pixel columns of each of them.
         digest: sha256 over the plate's well table and every field's pixels; independent of codec and paths.
@@ -35,6 +39,7 @@ class PlateEntry:
     experiment: str
     plate: str
     folder: str
+    layout: Layout
     num_fields: int
     height: int
     width: int
@@ -154,7 +159,8 @@ def _header_from(content: Mapping[str, Any], *, file: Path) -> ScreenHeader:
     version = content["format_version"]
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{file} has format version {version}, this version reads {FORMAT_VERSION}; ingest again"
+            f"{file} is a screen store of format version {version}, but this version of Phenoscale reads and "
+            f"writes {FORMAT_VERSION} (an OME-Zarr plate a plate); ingest the screen again"
         )
     return ScreenHeader(
         screen=content["screen"],

@@ -8,16 +8,40 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.screen import ScreenHeader, read_header
-from phenoscale.screens.layout import IMAGES_FOLDER, WELLS_FILE, open_array
+from phenoscale.screens.layout import (
+    IMAGES_FOLDER,
+    QUALITY_FILE,
+    WELLS_FILE,
+    PlateShape,
+    array_path,
+    array_spec,
+    open_array,
+    open_images,
+)
+
+# An opened field takes 7 kB, and opening it again 30 microseconds.
+_MAX_OPENED_FIELDS: Final = 2048
+
+
+@dataclass(frozen=True)
+class _PlateImages:
+    """The images of one plate: where they lie, how an array is opened, and the path of each; or all crops."""
+
+    images: Any
+    spec: Any
+    paths: tuple[str, ...] = ()
+    crops: Any = None
 
 
 class ScreenStore:
@@ -31,9 +55,11 @@ class ScreenStore:
     def __init__(self, folder: Path, *, header: ScreenHeader) -> None:
         self.folder = folder
         self.header = header
-        self._arrays: dict[int, Any] = {}
+        self._plates: dict[int, _PlateImages] = {}
         self._opening = threading.Lock()
+        self._opened_at = time.time()
         self._process = os.getpid()
+        self._field_array = functools.lru_cache(_MAX_OPENED_FIELDS)(self._open_field)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -56,6 +82,10 @@ class ScreenStore:
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
 
+    def quality(self, plate_index: int) -> pd.DataFrame:
+        """Return the measures of a plate's fields (`screens.quality`), in the order of its well table."""
+        return pd.read_parquet(self.folder / self.header.plates[plate_index].folder / QUALITY_FILE)
+
     def height(self, plate_index: int) -> int:
         """Return the pixel rows of a plate's fields."""
         return self.header.plates[plate_index].height
@@ -71,28 +101,51 @@ class ScreenStore:
 
     def field(self, plate_index: int, field_index: int) -> Any:
         """Start reading one field; return a future whose `result()` is [C, H, W]."""
-        return self._array(plate_index)[field_index].read()
+        return self._field_array(plate_index, field_index).read()
 
     def crop(self, plate_index: int, field_index: int, *, top: int, left: int, size: int) -> Any:
         """Start reading one square crop; return a future whose `result()` is [C, size, size].
 
         The crop must lie inside the field. At most four inner chunks are read for a crop of up to 256 pixels.
         """
-        array = self._array(plate_index)
-        return array[field_index, :, top : top + size, left : left + size].read()
+        array = self._field_array(plate_index, field_index)
+        return array[:, top : top + size, left : left + size].read()
 
-    def _array(self, plate_index: int) -> Any:
-        array = self._arrays.get(plate_index)
-        if array is not None:
-            return array
+    def _open_field(self, plate_index: int, field_index: int) -> Any:
+        plate = self._plate_images(plate_index)
+        if plate.crops is not None:
+            return plate.crops[field_index]
+        return open_array(plate.spec, plate.images, path=plate.paths[field_index])
+
+    def _plate_images(self, plate_index: int) -> _PlateImages:
+        plate = self._plates.get(plate_index)
+        if plate is not None:
+            return plate
         assert os.getpid() == self._process, (
             "a store was opened before a fork; open it again in the new process"
         )
         with self._opening:
-            if plate_index not in self._arrays:
-                folder = self.folder / self.header.plates[plate_index].folder / IMAGES_FOLDER
-                self._arrays[plate_index] = open_array(folder)
-            return self._arrays[plate_index]
+            if plate_index not in self._plates:
+                self._plates[plate_index] = self._open_plate(plate_index)
+            return self._plates[plate_index]
+
+    def _open_plate(self, plate_index: int) -> _PlateImages:
+        entry = self.header.plates[plate_index]
+        shape = PlateShape(
+            entry.layout,
+            num_fields=entry.num_fields,
+            num_channels=len(self.channels),
+            height=entry.height,
+            width=entry.width,
+            dtype=self.header.dtype,
+        )
+        folder = self.folder / entry.folder
+        images = open_images(str(folder / IMAGES_FOLDER))
+        spec = array_spec(shape, fresh_since=self._opened_at)
+        if entry.layout == "crops":
+            return _PlateImages(images, spec, crops=open_array(spec, images, path=""))
+        wells = pd.read_parquet(folder / WELLS_FILE, columns=["well", "site"])
+        return _PlateImages(images, spec, paths=tuple(map(array_path, wells["well"], wells["site"])))
 
 
 def open_screen(path: str | Path) -> ScreenStore:

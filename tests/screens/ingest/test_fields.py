@@ -9,6 +9,8 @@ import tifffile
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.plan import IngestPlan
+from phenoscale.screens.ingest.sources import SourceFiles
+from phenoscale.screens.quality import measure_field
 from tests.support.plates import plate_pixels, write_image
 from tests.support.screens import tiny_plate
 
@@ -20,9 +22,24 @@ def _plan(folder, *, channels=("DNA",), planes=(), num_planes=1):
     return IngestPlan(wells, channels=channels, base=str(folder), planes=planes, num_planes=num_planes)
 
 
-def _decode(plan, images, *, expected=EXPECTED, num_workers=3):
-    with ThreadPoolExecutor(num_workers) as executor:
-        return list(decode_fields(plan, images, expected=expected, executor=executor, window=4))
+def _sources(plan, images):
+    names = {locator.partition("#")[0] for image in images for locator in image} - {""}
+    return SourceFiles(plan.base, names=names)
+
+
+def _decode(plan, images, *, sources=None):
+    sources = sources or _sources(plan, images)
+    with ThreadPoolExecutor(3) as executor:
+        fields = decode_fields(
+            plan,
+            images,
+            sources=sources,
+            expected=EXPECTED,
+            saturation_level=0.05,
+            executor=executor,
+            window=4,
+        )
+        return list(fields)
 
 
 def test_fields_come_in_the_order_of_the_table_with_their_channels(tmp_path):
@@ -34,6 +51,8 @@ def test_fields_come_in_the_order_of_the_table_with_their_channels(tmp_path):
     assert [field.row for field in decoded] == list(range(20))
     for field, image in zip(decoded, images, strict=True):
         assert (field.pixels == np.stack([plate_pixels(name) for name in image])).all()
+        assert (field.measures.focus == measure_field(field.pixels).focus).all()
+        assert field.measures.saturated_fraction[0] == np.mean(field.pixels[0] >= 0.05 * 65535) > 0
 
 
 @pytest.mark.parametrize("planes", [(0, 1, 2), (2, 0)])
@@ -69,10 +88,23 @@ def test_the_format_of_most_readable_fields_is_that_of_the_plate(tmp_path):
     for number in range(3):
         write_image(tmp_path / f"{number}.tif", plate_pixels(str(number)))
     images = [["missing.tif"], ["small.tif"], *[[f"{number}.tif"] for number in range(3)]]
-    assert probe_format(_plan(tmp_path), images) == EXPECTED
+    assert probe_format(images, sources=_sources(_plan(tmp_path), images)) == EXPECTED
 
 
 def test_a_plate_in_which_no_image_can_be_read_has_reasons_instead_of_a_format(tmp_path):
     (tmp_path / "empty.tif").write_bytes(b"")
-    reasons = probe_format(_plan(tmp_path), [["missing.tif"], ["empty.tif"]])
+    images = [["missing.tif"], ["empty.tif"]]
+    reasons = probe_format(images, sources=_sources(_plan(tmp_path), images))
     assert reasons == ["missing.tif: there is no such file", "empty.tif: is empty"]
+
+
+def test_a_file_is_read_once_however_its_rows_are_mixed_with_others_and_probed_before(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 2**16, (12, 24, 24), dtype=np.uint16)
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, stack, photometric="minisblack")
+    images = [[f"{'ab'[item % 2]}.tif#index={item}"] for item in range(12)]
+    plan = _plan(tmp_path)
+    sources = _sources(plan, images)
+    assert probe_format(images, sources=sources) == EXPECTED
+    assert [field.pixels is not None for field in _decode(plan, images, sources=sources)] == [True] * 12
+    assert sources.num_bytes_read == sum(path.stat().st_size for path in tmp_path.iterdir())

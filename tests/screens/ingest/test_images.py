@@ -7,13 +7,21 @@ import pytest
 import tifffile
 from PIL import Image
 
-from phenoscale.screens.ingest.images import ImageFiles, digest_image_file
+from phenoscale.screens.ingest.images import ImageFiles
 from phenoscale.screens.ingest.locators import BadImageError
+from phenoscale.screens.ingest.sources import SourceFiles
 
 RNG = np.random.default_rng(0)
 GRAY_16 = RNG.integers(0, 2**16, (40, 50), dtype=np.uint16)
 GRAY_8 = RNG.integers(0, 2**8, (40, 50), dtype=np.uint8)
 STACK = RNG.integers(0, 2**16, (7, 3, 20, 24), dtype=np.uint16)
+
+
+def _files(folder):
+    """Open a folder's files, and one that is not there."""
+    names = [path.name for path in folder.iterdir()] + ["missing.tif"]
+    return ImageFiles(SourceFiles(str(folder), names=names))
+
 
 WRITERS = {
     "plain.tif": lambda path: tifffile.imwrite(path, GRAY_16),
@@ -30,7 +38,7 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_kind_of_file_gives_its_pixels_in_native_byte_order(tmp_path, name):
     WRITERS[name](tmp_path / name)
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         found, pixels = files.describe(name), files.read(name)
     assert (pixels == GRAY_16).all()
     assert pixels.shape == (1, 40, 50)
@@ -41,7 +49,7 @@ def test_every_kind_of_file_gives_its_pixels_in_native_byte_order(tmp_path, name
 @pytest.mark.parametrize("suffix", ["png", "jp2", "tif"])
 def test_eight_bit_images_stay_eight_bit(tmp_path, suffix):
     Image.fromarray(GRAY_8).save(tmp_path / f"a.{suffix}")
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         pixels = files.read(f"a.{suffix}")
     assert pixels.dtype == np.uint8 and (pixels[0] == GRAY_8).all()
 
@@ -60,7 +68,7 @@ def _stack(path, layout):
 @pytest.mark.parametrize("layout", ["plain", "compressed", "imagej", "ome"])
 def test_an_index_is_an_item_of_a_stack_and_a_page_a_plane(tmp_path, layout):
     _stack(tmp_path / "s.tif", layout)
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         assert (files.read("s.tif#index=4") == STACK[4]).all()
         assert (files.read("s.tif#page=5") == STACK[1, 2]).all()
         assert (files.read("s.tif#index=4&page=1") == STACK[4, 1]).all()
@@ -74,7 +82,7 @@ def test_planes_of_color_and_planar_images_are_read_in_order(tmp_path):
     Image.fromarray(color).save(tmp_path / "color.png")
     tifffile.imwrite(tmp_path / "color.tif", color, photometric="rgb")
     tifffile.imwrite(tmp_path / "planar.tif", STACK[0], planarconfig="separate", photometric="minisblack")
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         for name in ("color.png", "color.tif"):
             assert (files.read(name) == np.moveaxis(color, -1, 0)).all()
             assert (files.read(f"{name}#page=2")[0] == color[..., 2]).all()
@@ -87,7 +95,7 @@ def test_a_truncated_file_is_a_bad_image_at_any_length(tmp_path, name, share):
     WRITERS[name](tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
-    with ImageFiles(str(tmp_path)) as files, pytest.raises(BadImageError, match=name):
+    with _files(tmp_path) as files, pytest.raises(BadImageError, match=name):
         files.read(name)
 
 
@@ -97,7 +105,7 @@ def test_bytes_overwritten_in_the_middle_are_a_bad_image(tmp_path, name):
     damaged = bytearray((tmp_path / name).read_bytes())
     damaged[1200:1500] = bytes(300)
     (tmp_path / name).write_bytes(bytes(damaged))
-    with ImageFiles(str(tmp_path)) as files, pytest.raises(BadImageError, match="cannot be read"):
+    with _files(tmp_path) as files, pytest.raises(BadImageError, match="cannot be read"):
         files.read(name)
 
 
@@ -112,7 +120,7 @@ def test_bytes_overwritten_in_the_middle_are_a_bad_image(tmp_path, name):
 )
 def test_a_file_of_another_kind_is_a_bad_image_that_says_so(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
-    with ImageFiles(str(tmp_path)) as files, pytest.raises(BadImageError, match=f"{name}: {words}"):
+    with _files(tmp_path) as files, pytest.raises(BadImageError, match=f"{name}: {words}"):
         files.read(name)
 
 
@@ -133,7 +141,7 @@ def test_what_a_file_does_not_hold_is_a_bad_image(tmp_path):
         "gray.png#page=1": "past the end",
         "gray.png#index=0": "no stack",
     }
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         for locator, words in cases.items():
             with pytest.raises(BadImageError, match=words):
                 files.read(locator)
@@ -144,19 +152,13 @@ def test_what_a_file_does_not_hold_is_a_bad_image(tmp_path):
 def test_the_suffix_of_a_name_does_not_matter(tmp_path):
     WRITERS["gray.png"](tmp_path / "gray.png")
     (tmp_path / "gray.png").rename(tmp_path / "actually_png.tif")
-    with ImageFiles(str(tmp_path)) as files:
+    with _files(tmp_path) as files:
         assert (files.read("actually_png.tif")[0] == GRAY_16).all()
-
-
-def test_a_missing_file_has_a_digest_of_its_own(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert digest_image_file(str(tmp_path / "a")).startswith("ba7816bf")
-    assert digest_image_file(str(tmp_path / "b")) == "missing"
 
 
 def test_the_rxrx3_sample_is_decoded_as_its_index_describes_it(real_data):
     folder = real_data("rxrx3_sample_jp2")
-    with (folder / "index.csv").open(newline="") as file, ImageFiles(str(folder)) as files:
+    with (folder / "index.csv").open(newline="") as file, _files(folder) as files:
         rows = list(csv.DictReader(file))
         assert len(rows) == 6
         for row in rows:
@@ -169,13 +171,13 @@ def test_the_rxrx3_sample_is_decoded_as_its_index_describes_it(real_data):
 def test_the_rxrx3_sample_cut_short_is_a_bad_image(real_data, tmp_path):
     whole = (real_data("rxrx3_sample_jp2") / "AA41_s1_1.jp2").read_bytes()
     (tmp_path / "a.jp2").write_bytes(whole[:-200])
-    with ImageFiles(str(tmp_path)) as files, pytest.raises(BadImageError, match="cannot be read"):
+    with _files(tmp_path) as files, pytest.raises(BadImageError, match="cannot be read"):
         files.read("a.jp2")
 
 
 def test_the_example_fields_of_cpjump1_are_sixteen_bit_tiffs_of_1080_pixels(real_data):
     folder = real_data("cpjump1_example_images")
-    with (folder / "index.csv").open(newline="") as file, ImageFiles(str(folder)) as files:
+    with (folder / "index.csv").open(newline="") as file, _files(folder) as files:
         row = next(csv.DictReader(file))
         found = files.describe(row["path"])
         assert (found.height, found.width, found.dtype) == (1080, 1080, "uint16")

@@ -1,26 +1,31 @@
 """One plate: what is quarantined, what is recorded, what is reused."""
 
+import dataclasses
+import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.errors import UserError
+from phenoscale.errors import RetryError, UserError
 from phenoscale.screens.ingest.config import IngestConfig
-from phenoscale.screens.ingest.plates import PixelSettings, ingest_plate, summarize_reasons
-from phenoscale.screens.ingest.table import plan_table
+from phenoscale.screens.ingest.plates import PixelSettings, PlateIngest, summarize_reasons
+from phenoscale.screens.ingest.readers.table import plan_table
+from phenoscale.stages import Output
 from phenoscale.storage import digest_file
-from tests.support.plates import make_plate_files
+from tests.support.plates import make_plate_files, plate_pixels, write_image
 
-AS_THE_IMAGES = PixelSettings(dtype="", height=None, width=None, intensity_scale=None, pixel_size_um=None)
+AS_THE_IMAGES = PixelSettings(
+    dtype="", height=None, width=None, intensity_scale=None, pixel_size_um=None, saturation_level=0.999
+)
 
 
-def _ingest(source, store, *, settings=AS_THE_IMAGES):
+def _ingest(source, store, *, settings=AS_THE_IMAGES, dtype=""):
     plan = plan_table(IngestConfig(path=str(source)))
     with ThreadPoolExecutor(2) as executor:
-        return ingest_plate(
-            store, plan, wells=plan.wells.frame, settings=settings, executor=executor, window=4
-        )
+        ingest = PlateIngest(Output(store), plan, settings, executor, window=4)
+        return ingest.plate(plan.wells.frame, dtype=dtype)
 
 
 @pytest.fixture
@@ -49,17 +54,42 @@ def test_the_digest_of_every_source_file_is_kept_with_the_plate(source, tmp_path
         assert row.digest == digest_file(source / row.file)
 
 
-def test_a_committed_plate_is_reused_with_its_quarantine_for_the_same_request_only(source, tmp_path):
+def test_a_published_plate_is_found_with_its_quarantine_and_nothing_is_read(source, tmp_path):
     (source / pd.read_csv(source / "fields.csv")["image_DNA"][0]).unlink()
     first = _ingest(source, tmp_path / "store")
     again = _ingest(source, tmp_path / "store")
-    assert (first.reused, again.reused) == (False, True)
+    num_bytes = sum(path.stat().st_size for path in source.rglob("*.tif"))
+    # the other channel of the field whose first one is missing is not needed
+    assert 0.9 * num_bytes < first.num_bytes_read < num_bytes
+    assert again.num_bytes_read is None
     assert (again.entry, again.format) == (first.entry, first.format)
     pd.testing.assert_frame_equal(again.quarantined, first.quarantined)
-    scaled = PixelSettings(dtype="", height=None, width=None, intensity_scale=4095.0, pixel_size_um=None)
-    other = _ingest(source, tmp_path / "store", settings=scaled)
-    assert not other.reused
-    assert other.format.intensity_scale == 4095.0
+
+
+def test_a_found_plate_of_another_pixel_type_than_the_screen_is_read_again(source, tmp_path):
+    for path in list(source.rglob("*.tif"))[:2]:
+        write_image(path, plate_pixels(path.name).astype(np.uint8))
+    assert _ingest(source, tmp_path / "store").format.dtype == "uint16"
+    with pytest.raises(UserError, match="the fields of this plate are 24 x 24 uint8"):
+        _ingest(source, tmp_path / "store", dtype="uint8")
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_retry_and_its_plate_is_not_kept(source, tmp_path):
+    changed = next(source.rglob("*.tif"))
+
+    class Changing(Output):
+        """Changes a file between the listing of the plate and its decoding."""
+
+        def has(self, part):
+            os.utime(changed, ns=(1, 1))
+            return super().has(part)
+
+    plan = plan_table(IngestConfig(path=str(source)))
+    output = Changing(tmp_path / "store")
+    with ThreadPoolExecutor(2) as executor, pytest.raises(RetryError, match=f"1 files.*{changed.name}"):
+        PlateIngest(output, plan, AS_THE_IMAGES, executor, window=4).plate(plan.wells.frame, dtype="")
+    assert not Output(tmp_path / "store").has("tiny/E1/P1")
+    assert not list((tmp_path / "store").rglob("plate.json"))
 
 
 def test_the_intensity_scale_is_the_largest_value_of_the_pixel_type_by_default(source, tmp_path):
@@ -74,7 +104,7 @@ def test_a_plate_without_one_usable_image_ends_with_the_reasons(source, tmp_path
 
 
 def test_a_plate_of_another_size_than_the_config_says_ends_with_the_reasons(source, tmp_path):
-    settings = PixelSettings(dtype="", height=512, width=512, intensity_scale=None, pixel_size_um=None)
+    settings = dataclasses.replace(AS_THE_IMAGES, height=512, width=512)
     with pytest.raises(UserError, match="is 24 x 24 uint16, the fields of this plate are 512 x 512 uint16"):
         _ingest(source, tmp_path / "store", settings=settings)
 

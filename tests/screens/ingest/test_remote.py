@@ -8,7 +8,7 @@ from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.store import open_screen
 from phenoscale.stages import plan_stage
-from phenoscale.storage import open_storage
+from phenoscale.storage import digest_file, open_storage
 from tests.support.plates import make_plate_files, plate_pixels
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
@@ -45,8 +45,10 @@ def test_a_screen_in_a_bucket_becomes_the_same_store_as_on_disk(prefix, workspac
     well = store.wells.iloc[3]
     assert (store.read(well["plate_index"], well["field_index"])[0] == plate_pixels(well["image"][0])).all()
     sources = pd.read_parquet(remote.path / store.header.plates[0].folder / "sources.parquet")
-    etags = {info.key: info.etag for info in open_storage(prefix).list()}
-    assert [etags[name] for name in sources["file"]] == sources["digest"].tolist()
+    assert sources["digest"].tolist() == [
+        digest_file(tmp_path / "source" / name) for name in sources["file"].tolist()
+    ]
+    assert remote.digest == local.digest
 
 
 def test_a_changed_object_changes_the_key_and_an_unchanged_bucket_does_not(prefix, workspace):

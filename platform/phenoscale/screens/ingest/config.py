@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from phenoscale.config import Config, Runtime, location, setting
+from phenoscale.screens.ingest.readers import READERS
 
 
 class IngestConfig(Config):
@@ -15,7 +18,7 @@ class IngestConfig(Config):
     `image` of multi-channel images. Source `bbbc021` reads the BBBC021 single-cell crops.
     """
 
-    source: Literal["table", "bbbc021"] = setting("table", help="layout of the source")
+    source: str = setting("table", help=f"layout of the source: {' | '.join(READERS)}")
     path: str = location(
         help="folder or s3:// prefix that holds all the images; the table's folder by default"
     )
@@ -46,7 +49,17 @@ class IngestConfig(Config):
         None, gt=0, help="what pixel values are divided by; by default the largest value of the pixel type"
     )
     pixel_size_um: float | None = setting(None, gt=0, help="edge of a pixel in micrometers")
+    saturation_level: float = setting(
+        0.999, gt=0, le=1, help="a pixel is saturated from this share of the pixel type's largest value on"
+    )
     max_quarantined_fraction: float = setting(
         0.05, ge=0, le=1, help="the ingest fails when more of the screen's fields than this are bad"
     )
     runtime: Runtime = Runtime()
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_reader(cls, source: str) -> str:
+        if source not in READERS:
+            raise ValueError(f"there is no such reader; choose one of {', '.join(READERS)}")
+        return source

@@ -1,6 +1,6 @@
-"""Decode the fields of a plate in threads, in the order of the table, with a bounded number in memory.
+"""Decode and measure a plate's fields in threads, in the order of the table, a bounded number in memory.
 
-Consecutive rows that lie in the same files (crops of one stack) are decoded together: a file is opened once.
+Consecutive rows that lie in the same files (crops of one stack) are decoded together: a file is parsed once.
 Shapes: C channels, K planes of a file, H, W pixels.
 """
 
@@ -19,7 +19,9 @@ import numpy as np
 from phenoscale.screens.ingest.images import ImageFiles
 from phenoscale.screens.ingest.locators import BadImageError
 from phenoscale.screens.ingest.plan import IngestPlan
+from phenoscale.screens.ingest.sources import SourceFiles
 from phenoscale.screens.ordered import in_order
+from phenoscale.screens.quality import FieldMeasures, measure_field
 
 _MAX_PROBED: Final = 16
 _MAX_ROWS_TOGETHER: Final = 512
@@ -28,10 +30,11 @@ _MAX_BYTES_TOGETHER: Final = 32 * 2**20
 
 @dataclass(frozen=True)
 class DecodedField:
-    """One row's pixels, [C, H, W], or the reason why there are none."""
+    """One row's pixels, [C, H, W], and their measures, or the reason why there are none."""
 
     row: int
-    pixels: np.ndarray | None
+    pixels: np.ndarray | None = None
+    measures: FieldMeasures | None = None
     reason: str = ""
 
 
@@ -47,20 +50,21 @@ class FieldFormat:
         return f"{self.height} x {self.width} {self.dtype}"
 
 
-def probe_format(plan: IngestPlan, images: Sequence[Sequence[str]]) -> FieldFormat | list[str]:
-    """Return the format that most of a plate's first readable fields have.
+def probe_format(images: Sequence[Sequence[str]], *, sources: SourceFiles) -> FieldFormat | list[str]:
+    """Return the format that most of a plate's first readable fields have; their files stay in memory.
 
     Where none can be read the answer is the list of reasons, one per field.
     """
     counts: Counter[FieldFormat] = Counter()
     reasons: list[str] = []
-    with ImageFiles(plan.base) as files:
+    with ImageFiles(sources) as files:
         for image in images:
             try:
                 found = files.describe(image[0])
                 counts[FieldFormat(found.height, found.width, found.dtype)] += 1
             except BadImageError as error:
                 reasons.append(str(error))
+                sources.release(_files(image[:1]))
             if counts.total() == _MAX_PROBED:
                 break
     return counts.most_common(1)[0][0] if counts else reasons
@@ -70,23 +74,30 @@ def decode_fields(
     plan: IngestPlan,
     images: Sequence[Sequence[str]],
     *,
+    sources: SourceFiles,
     expected: FieldFormat,
+    saturation_level: float,
     executor: Executor,
     window: int,
 ) -> Iterator[DecodedField]:
     """Yield the decoded fields in the order of `images`.
 
     Args:
-        plan: says where the images lie and what their planes are.
+        plan: says what the planes of the images are.
         images: the locators of each row.
+        sources: the plate's files.
         expected: a field of another format is bad.
+        saturation_level: a pixel is saturated from this share of the pixel type's largest value on.
         executor: threads to decode in.
         window: groups of rows that may wait, decoded, for the caller.
     """
     field_bytes = len(plan.channels) * expected.height * expected.width * np.dtype(expected.dtype).itemsize
     together = max(1, min(_MAX_ROWS_TOGETHER, _MAX_BYTES_TOGETHER // field_bytes))
-    groups = _groups_of_same_files(images, at_most=together)
-    decode = functools.partial(_decode_group, plan, expected=expected)
+    groups = list(_groups_of_same_files(images, at_most=together))
+    sources.expect(Counter(name for group in groups for name in _files(group[0][1])))
+    decode = functools.partial(
+        _decode_group, plan, sources=sources, expected=expected, saturation_level=saturation_level
+    )
     for group in in_order(decode, groups, executor=executor, window=window):
         yield from group
 
@@ -94,24 +105,34 @@ def decode_fields(
 def _groups_of_same_files(
     images: Sequence[Sequence[str]], *, at_most: int
 ) -> Iterator[list[tuple[int, Sequence[str]]]]:
-    def files(numbered: tuple[int, Sequence[str]]) -> list[str]:
-        return [locator.partition("#")[0] for locator in numbered[1]]
-
-    for _, group in itertools.groupby(enumerate(images), key=files):
-        while chunk := list(itertools.islice(group, at_most)):
+    for _, same_files in itertools.groupby(enumerate(images), key=lambda numbered: _files(numbered[1])):
+        while chunk := list(itertools.islice(same_files, at_most)):
             yield chunk
 
 
+def _files(image: Sequence[str]) -> list[str]:
+    """The files that a row's locators name, each once."""
+    return list(dict.fromkeys(name for locator in image if (name := locator.partition("#")[0])))
+
+
 def _decode_group(
-    plan: IngestPlan, group: Sequence[tuple[int, Sequence[str]]], *, expected: FieldFormat
+    plan: IngestPlan,
+    group: Sequence[tuple[int, Sequence[str]]],
+    *,
+    sources: SourceFiles,
+    expected: FieldFormat,
+    saturation_level: float,
 ) -> list[DecodedField]:
     decoded: list[DecodedField] = []
-    with ImageFiles(plan.base) as files:
+    with ImageFiles(sources) as files:
         for row, image in group:
             try:
-                decoded.append(DecodedField(row, _read_field(plan, image, expected=expected, files=files)))
+                pixels_CHW = _read_field(plan, image, expected=expected, files=files)
+                measures = measure_field(pixels_CHW, saturation_level=saturation_level)
+                decoded.append(DecodedField(row, pixels_CHW, measures))
             except BadImageError as error:
-                decoded.append(DecodedField(row, None, str(error)))
+                decoded.append(DecodedField(row, reason=str(error)))
+    sources.release(_files(group[0][1]))
     return decoded
 
 

@@ -1,4 +1,4 @@
-"""Read image files: TIFF (stacks and pages too), PNG and JPEG 2000, from a local path or S3.
+"""Decode image files: TIFF (stacks and pages too), PNG and JPEG 2000, from the bytes of the source.
 
 Whatever is wrong with a file ends as a BadImageError with its reason. Shapes: K planes, H, W pixels.
 """
@@ -11,7 +11,6 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,14 +18,12 @@ import tifffile
 from PIL import Image
 
 from phenoscale.errors import RetryError
-from phenoscale.screens.ingest.locators import BadImageError, Locator, parse_locator, resolve_file
-from phenoscale.storage import digest_file, is_remote, read_uri
+from phenoscale.screens.ingest.locators import BadImageError, Locator, parse_locator
+from phenoscale.screens.ingest.sources import SourceFiles
 
 _TIFF: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PILLOW: Final = (b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 _MODES: Final = {"L": "uint8", "RGB": "uint8", "RGBA": "uint8", "I;16": "uint16", "I;16B": "uint16"}
-_MAGIC_LENGTH: Final = 12
-MISSING: Final = "missing"
 _TRANSIENT: Final = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT)
 
 
@@ -51,13 +48,13 @@ class ImageFile(Protocol):
 
 
 class ImageFiles:
-    """Image files under one folder or S3 prefix, each opened once; a context that closes them.
+    """Image files of a source, each parsed once; a context that closes them.
 
     What the bytes are decides how a file is read, not the suffix of its name.
     """
 
-    def __init__(self, base: str) -> None:
-        self._base = base
+    def __init__(self, sources: SourceFiles) -> None:
+        self._sources = sources
         self._opened: dict[str, ImageFile] = {}
         self._stack = contextlib.ExitStack()
 
@@ -87,7 +84,7 @@ class ImageFiles:
 
     def _file(self, name: str) -> ImageFile:
         if name not in self._opened:
-            self._opened[name] = _open(resolve_file(name, base=self._base), stack=self._stack)
+            self._opened[name] = _open(self._sources.content(name), stack=self._stack)
         return self._opened[name]
 
 
@@ -104,23 +101,13 @@ def _bad_image_reasons(name: str) -> Iterator[None]:
         raise BadImageError(f"{name}: {_reason(error)}") from error
 
 
-def _open(uri: str, *, stack: contextlib.ExitStack) -> ImageFile:
-    content = _content(uri)
-    magic = _magic(content)
-    source = content if isinstance(content, Path) else io.BytesIO(content)
-    if magic.startswith(_TIFF):
+def _open(content: bytes, *, stack: contextlib.ExitStack) -> ImageFile:
+    source = io.BytesIO(content)
+    if content.startswith(_TIFF):
         return _TiffImage(stack.enter_context(tifffile.TiffFile(source)))
-    if magic.startswith(_PILLOW):
+    if content.startswith(_PILLOW):
         return _PillowImage(stack.enter_context(Image.open(source)))
-    raise BadImageError("is neither TIFF, PNG nor JPEG 2000" if magic else "is empty")
-
-
-def digest_image_file(path: str) -> str:
-    """Return the sha256 of a local image file's bytes; a missing file has the digest `missing`."""
-    try:
-        return digest_file(Path(path))
-    except FileNotFoundError:
-        return MISSING
+    raise BadImageError("is neither TIFF, PNG nor JPEG 2000" if content else "is empty")
 
 
 class _TiffImage:
@@ -198,22 +185,6 @@ class _PillowImage:
         planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         chosen = planes if locator.page is None else planes[locator.page : locator.page + 1]
         return chosen.astype(chosen.dtype.newbyteorder("="), copy=False)
-
-
-def _content(uri: str) -> Path | bytes:
-    if is_remote(uri):
-        return read_uri(uri)
-    path = Path(uri)
-    if not path.is_file():
-        raise BadImageError("there is no such file")
-    return path
-
-
-def _magic(content: Path | bytes) -> bytes:
-    if isinstance(content, bytes):
-        return content[:_MAGIC_LENGTH]
-    with content.open("rb") as file:
-        return file.read(_MAGIC_LENGTH)
 
 
 def _reason(error: Exception) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import posixpath
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,23 +12,21 @@ import pandas as pd
 
 from phenoscale.config import digest_json
 from phenoscale.errors import UserError
-from phenoscale.schema.keys import FIELD_KEY
+from phenoscale.schema.keys import FIELD_KEY, PLATE_KEY
 from phenoscale.schema.screen import PlateEntry, check_dtype
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
-from phenoscale.screens.ingest.images import MISSING, digest_image_file
-from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
+from phenoscale.screens.ingest.sources import SourceFiles
 from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
-from phenoscale.screens.ordered import in_order
-from phenoscale.screens.writer import PlateFormat, PlateWriter, committed_plate
-from phenoscale.storage import digest_bytes, is_remote, open_storage
+from phenoscale.screens.writer import PlateFormat, PlateWriter, read_plate
+from phenoscale.stages import Output
 
 _SHOWN_REASONS: Final = 5
 
 
 @dataclass(frozen=True)
 class PixelSettings:
-    """What is known about the pixels before any image is read; None and "" mean: as the images are.
+    """What the config says of the pixels; None and "" mean: as the images are.
 
     Attributes:
         dtype: pixel type.
@@ -39,6 +34,7 @@ class PixelSettings:
         width: pixel columns of a field.
         intensity_scale: what pixel values are divided by.
         pixel_size_um: edge of a pixel in micrometers.
+        saturation_level: share of the pixel type's largest value from which on a pixel is saturated.
     """
 
     dtype: str
@@ -46,91 +42,123 @@ class PixelSettings:
     width: int | None
     intensity_scale: float | None
     pixel_size_um: float | None
+    saturation_level: float
 
 
 @dataclass(frozen=True)
 class IngestedPlate:
-    """A committed plate, its pixel format, and the rows that were quarantined."""
+    """A finished plate, its pixel format, the rows that were quarantined, and what was read for it now.
+
+    `num_bytes_read` is None for a plate that was found and not read.
+    """
 
     entry: PlateEntry
     format: PlateFormat
     quarantined: pd.DataFrame
-    reused: bool
+    num_bytes_read: int | None = None
 
 
-def ingest_plate(
-    store: Path,
-    plan: IngestPlan,
-    *,
-    wells: pd.DataFrame,
-    settings: PixelSettings,
-    executor: Executor,
-    window: int,
-) -> IngestedPlate:
-    """Write one plate of a store, or return it where an earlier run committed it.
+@dataclass(frozen=True)
+class PlateIngest:
+    """Makes plates of one plan into one output.
 
-    Args:
-        store: the store's folder.
+    Attributes:
+        output: where the store is built.
         plan: says where the images lie.
-        wells: the plate's rows of the well table.
-        settings: what is known about the pixels.
+        settings: what the config says of the pixels.
         executor: threads to read and decode in.
         window: groups of fields that may be decoded ahead.
-
-    Raises:
-        UserError: none of the plate's images can be used.
     """
-    experiment, plate = str(wells["experiment"].iloc[0]), str(wells["plate"].iloc[0])
-    folder = store / plate_folder(experiment, plate)
-    request = _request(plan, wells=wells, settings=settings)
-    committed = committed_plate(store, experiment=experiment, plate=plate, request=request)
-    if committed is not None:
-        quarantined = pd.read_parquet(folder / QUARANTINE_FILE)
-        return IngestedPlate(committed[0], committed[1], quarantined=quarantined, reused=True)
-    expected = _expected_format(plan, wells=wells, settings=settings)
-    pixels = PlateFormat(
-        channels=plan.channels,
-        dtype=expected.dtype,
-        height=expected.height,
-        width=expected.width,
-        intensity_scale=settings.intensity_scale or float(np.iinfo(expected.dtype).max),
-        pixel_size_um=settings.pixel_size_um,
-    )
-    writer = PlateWriter(store, wells=wells, format=pixels, request=request)
-    images = wells["image"].tolist()
-    reasons: dict[int, str] = {}
-    for field in decode_fields(plan, images, expected=expected, executor=executor, window=window):
-        if field.pixels is None:
-            reasons[field.row] = field.reason
-        else:
-            writer.append(field.row, field.pixels)
-    if len(reasons) == len(wells):
-        raise UserError(_all_bad(experiment, plate, reasons=list(reasons.values())))
-    quarantined = _quarantined(wells, reasons=reasons)
-    sources = _digest_sources(plan, wells=wells, executor=executor, window=window)
-    with retry_when_disk_full(f"plate {experiment}/{plate}"):
-        quarantined.to_parquet(folder / QUARANTINE_FILE, index=False)
-        sources.to_parquet(folder / SOURCES_FILE, index=False)
-    entry = writer.commit(source_digest=digest_json(sources.to_dict("list")))
-    return IngestedPlate(entry, pixels, quarantined=quarantined, reused=False)
+
+    output: Output
+    plan: IngestPlan
+    settings: PixelSettings
+    executor: Executor
+    window: int
+
+    def plate(self, wells: pd.DataFrame, *, dtype: str) -> IngestedPlate:
+        """Return one plate: found, where an ingest has made it of the same files before, else written.
+
+        Args:
+            wells: the plate's rows of the well table.
+            dtype: the pixel type of the screen, "" while no plate has decided it.
+
+        Raises:
+            UserError: none of the plate's images can be used.
+            RetryError: a file changed while it was read.
+        """
+        part = "/".join(str(wells[name].iloc[0]) for name in PLATE_KEY)
+        names = {locator.partition("#")[0] for image in wells["image"] for locator in image} - {""}
+        sources = SourceFiles(self.plan.base, names=names)
+        request = self._request(wells, sources=sources)
+        folder = plate_folder(str(wells["experiment"].iloc[0]), str(wells["plate"].iloc[0]))
+        if self.output.has(part) or self.output.adopt(part, request=request):
+            place = self.output.fetch(part) / folder
+            entry, pixels = read_plate(place)
+            if pixels.dtype == (dtype or pixels.dtype):
+                return IngestedPlate(entry, pixels, quarantined=pd.read_parquet(place / QUARANTINE_FILE))
+            # it was made where another plate, of another pixel type, came first
+            self.output.withdraw(part)
+        plate = self._write(wells, dtype=dtype, sources=sources)
+        self.output.publish(part, [folder], request=request)
+        return plate
+
+    def _request(self, wells: pd.DataFrame, *, sources: SourceFiles) -> str:
+        rows = {str(name): [str(value) for value in wells[name]] for name in wells.columns}
+        plan = self.plan
+        how = [self.output.sources_digest, plan.channels, plan.planes, plan.num_planes, asdict(self.settings)]
+        return digest_json([*how, rows, sources.listing])
+
+    def _write(self, wells: pd.DataFrame, *, dtype: str, sources: SourceFiles) -> IngestedPlate:
+        expected = _expected_format(wells, settings=self.settings, dtype=dtype, sources=sources)
+        pixels = PlateFormat(
+            channels=self.plan.channels,
+            dtype=expected.dtype,
+            height=expected.height,
+            width=expected.width,
+            intensity_scale=self.settings.intensity_scale or float(np.iinfo(expected.dtype).max),
+            pixel_size_um=self.settings.pixel_size_um,
+        )
+        writer = PlateWriter(self.output.folder, wells=wells, format=pixels)
+        reasons: dict[int, str] = {}
+        for field in decode_fields(
+            self.plan,
+            wells["image"].tolist(),
+            sources=sources,
+            expected=expected,
+            saturation_level=self.settings.saturation_level,
+            executor=self.executor,
+            window=self.window,
+        ):
+            if field.pixels is None or field.measures is None:
+                reasons[field.row] = field.reason
+            else:
+                writer.append(field.row, field.pixels, measures=field.measures)
+        if len(reasons) == len(wells):
+            raise UserError(_all_bad(wells, reasons=list(reasons.values())))
+        sources.check_unchanged()
+        quarantined = _quarantined(wells, reasons=reasons)
+        files = pd.DataFrame({"file": list(sources.digests), "digest": list(sources.digests.values())})
+        with retry_when_disk_full(f"plate {writer.experiment}/{writer.plate}"):
+            quarantined.to_parquet(writer.folder / QUARANTINE_FILE, index=False)
+            files.astype("str").to_parquet(writer.folder / SOURCES_FILE, index=False)
+        entry = writer.commit(source_digest=digest_json(sources.digests))
+        return IngestedPlate(entry, pixels, quarantined=quarantined, num_bytes_read=sources.num_bytes_read)
 
 
-def _request(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> str:
-    rows = {str(name): [str(value) for value in wells[name]] for name in wells.columns}
-    return digest_bytes(json.dumps([plan.channels, plan.planes, asdict(settings), rows]).encode())
-
-
-def _expected_format(plan: IngestPlan, *, wells: pd.DataFrame, settings: PixelSettings) -> FieldFormat:
-    found = probe_format(plan, wells["image"].tolist())
+def _expected_format(
+    wells: pd.DataFrame, *, settings: PixelSettings, dtype: str, sources: SourceFiles
+) -> FieldFormat:
+    found = probe_format(wells["image"].tolist(), sources=sources)
     if not isinstance(found, FieldFormat):
-        first = wells.iloc[0]
-        raise UserError(_all_bad(str(first["experiment"]), str(first["plate"]), reasons=found))
-    dtype = settings.dtype or found.dtype
+        raise UserError(_all_bad(wells, reasons=found))
+    dtype = settings.dtype or dtype or found.dtype
     check_dtype(dtype)
     return FieldFormat(settings.height or found.height, settings.width or found.width, dtype)
 
 
-def _all_bad(experiment: str, plate: str, *, reasons: list[str]) -> str:
+def _all_bad(wells: pd.DataFrame, *, reasons: list[str]) -> str:
+    experiment, plate = wells["experiment"].iloc[0], wells["plate"].iloc[0]
     return (
         f"plate {experiment}/{plate}: none of its {len(reasons)} images can be used; correct the images or "
         f"the table, or leave the plate out of the table. {summarize_reasons(reasons)}"
@@ -148,23 +176,3 @@ def _quarantined(wells: pd.DataFrame, *, reasons: dict[int, str]) -> pd.DataFram
     images = [" ".join(image) for image in rows["image"]]
     frame = rows[[*FIELD_KEY, "field_id"]].assign(image=images, reason=list(reasons.values()))
     return frame.astype({"image": "str", "reason": "str"}).reset_index(drop=True)
-
-
-def _digest_sources(
-    plan: IngestPlan, *, wells: pd.DataFrame, executor: Executor, window: int
-) -> pd.DataFrame:
-    """Return the plate's files with the sha256 of their bytes, or the etag of an object in a store."""
-    names = sorted({locator.partition("#")[0] for image in wells["image"] for locator in image} - {""})
-    uris = [resolve_file(name, base=plan.base) for name in names]
-    if is_remote(plan.base):
-        digests = _etags(uris)
-    else:
-        digests = list(in_order(digest_image_file, uris, executor=executor, window=window))
-    return pd.DataFrame({"file": names, "digest": digests}, dtype="str")
-
-
-def _etags(uris: list[str]) -> list[str]:
-    """Return the etags of objects from one listing of the folder that they share."""
-    shared = posixpath.commonpath([posixpath.dirname(uri) for uri in uris]).replace("s3:/", "s3://", 1)
-    found = {f"{shared}/{info.key}": info.etag for info in open_storage(shared).list()}
-    return [found.get(uri, MISSING) for uri in uris]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
@@ -17,20 +17,15 @@ from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.screen import ScreenHeader
-from phenoscale.screens.ingest.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.foreign_table import image_base
 from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
-from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, ingest_plate, summarize_reasons
-from phenoscale.screens.ingest.table import image_base, plan_table, table_place
+from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, PlateIngest, summarize_reasons
+from phenoscale.screens.ingest.readers import READERS
 from phenoscale.screens.layout import QUARANTINE_FILE, retry_when_disk_full
 from phenoscale.screens.writer import write_header
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
-
-READERS: Final[Mapping[str, Callable[[IngestConfig], IngestPlan]]] = {
-    "table": plan_table,
-    "bbbc021": plan_bbbc021,
-}
 
 logger = get_logger(__name__)
 
@@ -38,11 +33,12 @@ logger = get_logger(__name__)
 def run_ingest(config: IngestConfig, *, observe: Observer = ignore) -> StageResult:
     """Turn a source layout into a screen store.
 
-    A killed ingest is taken up where it was: plates that were committed are not read again.
+    A plate that an ingest of the same files and settings has made before is found, whatever else has changed
+    in the screen, and is not read again.
 
     Raises:
         UserError: the table is wrong, a plate has no usable image, or too many images are bad.
-        RetryError: the disk is full, or the object store is away.
+        RetryError: the disk is full, a file changed while it was read, or the object store is away.
     """
     return run_stage(
         "ingest",
@@ -50,53 +46,73 @@ def run_ingest(config: IngestConfig, *, observe: Observer = ignore) -> StageResu
         config=config,
         inputs=_inputs(config),
         build=partial(build_store, config=config, observe=observe),
+        modules=[_reader(config)[0]],
     )
 
 
 def build_store(output: Output, *, config: IngestConfig, observe: Observer = ignore) -> Mapping[str, Any]:
-    """Write the store of a screen into a folder, which may hold plates of an earlier, killed run."""
-    folder = output.folder
-    plan = READERS[config.source](config)
-    _check_places(plan)
-    settings = PixelSettings(
+    """Write the store of a screen into an output, which may hold plates of an earlier, killed run."""
+    plan = _read_plan(config)
+    _check_plan(plan)
+    frame = plan.wells.frame
+    plates: list[IngestedPlate] = []
+    num_workers = max(config.runtime.num_workers, 1)
+    with ThreadPoolExecutor(num_workers) as executor, progress(len(frame), label="ingest") as bar:
+        ingest = PlateIngest(output, plan, _settings(config, plan), executor, window=2 * num_workers)
+        for _, wells in frame.groupby(list(PLATE_KEY), sort=False):
+            # the first plate decides the pixel type of the screen, wherever the config does not
+            dtype = plates[0].format.dtype if plates else config.dtype
+            plate = ingest.plate(wells.reset_index(drop=True), dtype=dtype)
+            plates.append(plate)
+            _log_plate(plate)
+            _stop_if_too_many_are_bad(output.folder, plates, num_fields=len(frame), config=config)
+            bar.advance(len(wells))
+            observe(len(plates), _figures(plates))
+    _write_quarantine(output.folder, plates)
+    write_header(output.folder, _header(plan, plates))
+    return _summary(plan, plates)
+
+
+def _inputs(config: IngestConfig) -> dict[str, str]:
+    """Return the images' folder, whose files enter the key, and the table where it lies elsewhere."""
+    if not config.table:
+        return {"path": require(config, "path", verb="ingest")}
+    base, table = image_base(config), config.table
+    is_inside = posixpath.normpath(table).startswith(posixpath.normpath(base) + "/")
+    return {"path": base} if is_inside else {"path": base, "table": table}
+
+
+def _read_plan(config: IngestConfig) -> IngestPlan:
+    module, name = _reader(config)
+    plan: IngestPlan = getattr(importlib.import_module(module), name)(config)
+    return plan
+
+
+def _reader(config: IngestConfig) -> tuple[str, str]:
+    """Return module and function of the chosen reader: no other reader enters the key."""
+    module, _, name = READERS[config.source].partition(":")
+    return module, name
+
+
+def _settings(config: IngestConfig, plan: IngestPlan) -> PixelSettings:
+    return PixelSettings(
         dtype=config.dtype,
         height=config.field_height_px,
         width=config.field_width_px,
         intensity_scale=config.intensity_scale or plan.intensity_scale,
         pixel_size_um=config.pixel_size_um,
+        saturation_level=config.saturation_level,
     )
-    frame = plan.wells.frame
-    plates: list[IngestedPlate] = []
-    num_workers = max(config.runtime.num_workers, 1)
-    with ThreadPoolExecutor(num_workers) as executor, progress(len(frame), label="ingest") as bar:
-        for _, wells in frame.groupby(list(PLATE_KEY), sort=False):
-            wells = wells.reset_index(drop=True)
-            plate = ingest_plate(
-                folder, plan, wells=wells, settings=settings, executor=executor, window=2 * num_workers
-            )
-            plates.append(plate)
-            # the first plate decides the pixel type of the screen, wherever the config does not
-            settings = replace(settings, dtype=plate.format.dtype)
-            _log_plate(plate)
-            _stop_if_too_many_are_bad(folder, plates, num_fields=len(frame), config=config)
-            bar.advance(len(wells))
-            observe(len(plates), _figures(plates))
-    _write_quarantine(folder, plates)
-    write_header(folder, _header(plan, plates))
-    return _summary(plan, plates)
 
 
-def _inputs(config: IngestConfig) -> dict[str, str]:
-    """Return the images' folder, whose bytes enter the key, and the table where it lies elsewhere."""
-    if config.source != "table":
-        return {"path": require(config, "path", verb="ingest")}
-    base, table = image_base(config), table_place(config)
-    is_inside = posixpath.normpath(table).startswith(posixpath.normpath(base) + "/")
-    return {"path": base} if is_inside else {"path": base, "table": table}
-
-
-def _check_places(plan: IngestPlan) -> None:
-    """Refuse a table that names images outside the folder whose bytes enter the key."""
+def _check_plan(plan: IngestPlan) -> None:
+    """Refuse a table of several screens, or one that names images outside the folder that enters the key."""
+    screens = plan.wells.frame["screen"].unique().tolist()
+    if len(screens) > 1:
+        raise UserError(
+            f"the table names {len(screens)} screens ({', '.join(screens[:5])}), but a store holds one: "
+            "ingest them apart, or name them all as one with `screen`"
+        )
     locators = (locator for image in plan.wells.frame["image"] for locator in image)
     for name in {locator.partition("#")[0] for locator in locators} - {""}:
         resolve_file(name, base=plan.base)
@@ -147,7 +163,8 @@ def _summary(plan: IngestPlan, plates: list[IngestedPlate]) -> dict[str, Any]:
         "num_plates": len(plates),
         "num_experiments": len({plate.entry.experiment for plate in plates}),
         **{name: int(value) for name, value in _figures(plates).items()},
-        "num_plates_reused": sum(plate.reused for plate in plates),
+        "num_plates_read": sum(plate.num_bytes_read is not None for plate in plates),
+        "num_bytes_read": sum(plate.num_bytes_read or 0 for plate in plates),
         "channels": list(plan.channels),
         "dtype": plates[0].format.dtype,
     }
@@ -158,8 +175,8 @@ def _log_plate(plate: IngestedPlate) -> None:
         plate=f"{plate.entry.experiment}/{plate.entry.plate}",
         num_fields=plate.entry.num_fields,
         num_quarantined=len(plate.quarantined),
-        status="reused" if plate.reused else "written",
+        status="found" if plate.num_bytes_read is None else "written",
     )
     logger.info("%s", line)
-    if len(plate.quarantined) and not plate.reused:
+    if len(plate.quarantined) and plate.num_bytes_read is not None:
         logger.warning("%s", summarize_reasons(plate.quarantined["reason"].tolist()))

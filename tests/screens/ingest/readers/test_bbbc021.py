@@ -6,8 +6,8 @@ import pytest
 import tifffile
 
 from phenoscale.errors import UserError
-from phenoscale.screens.ingest.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.readers.bbbc021 import plan_bbbc021
 from phenoscale.screens.ingest.stage import build_store
 from phenoscale.screens.store import open_screen
 from phenoscale.stages import Output

@@ -5,7 +5,8 @@ import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.screens.ingest.config import IngestConfig
-from phenoscale.screens.ingest.table import plan_table, read_table
+from phenoscale.screens.ingest.foreign_table import read_table
+from phenoscale.screens.ingest.readers.table import plan_table
 from tests.support.screens import tiny_plate
 
 

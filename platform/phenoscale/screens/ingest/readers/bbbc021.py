@@ -17,8 +17,8 @@ from phenoscale.schema.keys import FIELD_KEY
 from phenoscale.schema.screen import channel_indices
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.foreign_table import chosen_channels, read_table
 from phenoscale.screens.ingest.plan import IngestPlan
-from phenoscale.screens.ingest.table import chosen_channels, read_table
 
 INDEX_FILE: Final = "index.csv.gz"
 NEGATIVE_CONTROL: Final = "DMSO"
