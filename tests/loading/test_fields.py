@@ -9,6 +9,7 @@ import pytest
 from phenoscale.errors import UserError
 from phenoscale.loading.fields import load_manifest_fields, load_store_fields, select_rows
 from phenoscale.schema.manifest import read_manifest, write_manifest
+from phenoscale.screens.layout import array_path
 from phenoscale.screens.store import open_screen
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
@@ -190,7 +191,8 @@ def test_a_damaged_chunk_is_a_user_error_that_names_the_field(tmp_path):
 
 def damage_field(store, index):
     """Overwrite the middle of one field's shard."""
-    (shard,) = [file for file in store.rglob(f"c.{index}.0.0.0") if file.is_file()]
+    well = open_screen(store).wells.iloc[index]
+    (shard,) = store.rglob(f"images.zarr/{array_path(well['well'], well['site'])}/c.0.0.0")
     content = bytearray(shard.read_bytes())
     content[10 : len(content) // 2] = b"\xff" * (len(content) // 2 - 10)
     shard.write_bytes(bytes(content))

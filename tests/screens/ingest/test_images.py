@@ -19,7 +19,7 @@ STACK = RNG.integers(0, 2**16, (7, 3, 20, 24), dtype=np.uint16)
 
 def _files(folder):
     """Open a folder's files, and one that is not there."""
-    names = [path.name for path in folder.iterdir()] + ["missing.tif"]
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")] + ["missing.tif"]
     return ImageFiles(SourceFiles(str(folder), names=names))
 
 
