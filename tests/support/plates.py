@@ -13,19 +13,26 @@ from tests.support.screens import tiny_plate
 
 
 def make_plate_files(
-    folder, *, plates=(("E1", "P1"), ("E1", "P2")), channels=("DNA", "ER"), suffix="tif", size=24
+    folder,
+    *,
+    plates=(("E1", "P1"), ("E1", "P2")),
+    channels=("DNA", "ER"),
+    suffix="tif",
+    size=24,
+    num_genes=1,
+    brightness=0,
 ):
     """Write `fields.csv` and one image file per field and channel; return the table."""
     folder = Path(folder)
     frames = []
     for experiment, plate in plates:
-        frame = tiny_plate(experiment, plate, num_genes=1)
+        frame = tiny_plate(experiment, plate, num_genes=num_genes)
         for channel in channels:
             frame[f"image_{channel}"] = [
                 f"images/{experiment}/{plate}/{well}_{channel}.{suffix}" for well in frame["well"]
             ]
             for name in frame[f"image_{channel}"]:
-                write_image(folder / name, plate_pixels(name, size=size))
+                write_image(folder / name, plate_pixels(name, size=size) + np.uint16(brightness))
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
     table.to_csv(folder / "fields.csv", index=False)
