@@ -89,3 +89,18 @@ def test_weights_make_groups_equal_within_a_split_and_average_one(weighting):
 def test_uniform_weights_are_all_one():
     fields = _fields()
     assert (weigh_fields(fields, split=_split(fields), weighting="uniform") == 1.0).all()
+
+
+def test_experiments_of_two_screens_are_groups_and_weigh_alike_apart():
+    one = _fields(num_experiments=3).assign(screen="one")
+    two = _fields(num_experiments=3).iloc[:-5].assign(screen="two")
+    fields = pd.concat([one, two], ignore_index=True)
+    split = _split(fields, validation_groups=["two/E1"], test_groups=["E2"])
+    owners = dict(zip(fields["screen"] + "/" + fields["experiment"], split, strict=True))
+    assert owners == {
+        "one/E0": "train", "one/E1": "train", "one/E2": "test",
+        "two/E0": "train", "two/E1": "validation", "two/E2": "test",
+    }  # fmt: skip
+    weights = weigh_fields(fields, split=split, weighting="experiment")
+    totals = fields.assign(weight=weights)[split == "test"].groupby("screen")["weight"].sum()
+    assert totals["one"] == pytest.approx(totals["two"])

@@ -1,4 +1,4 @@
-"""Two screens whose experiments, plates and wells have equal names: from images to rows, nothing is merged."""
+"""Two screens whose experiments, plates and wells have equal names: from images to rows nothing merges."""
 
 from types import SimpleNamespace
 
@@ -58,9 +58,7 @@ def ran(tmp_path_factory):
         for name, store in stores.items()
     }
     mapped = run_map(
-        configure(
-            MapConfig, embeddings=str(embedded.path), steps=[{"name": "center"}, {"name": "aggregate"}]
-        )
+        configure(MapConfig, embeddings=str(embedded.path), steps=[{"name": "center"}, {"name": "aggregate"}])
     )
     benchmark = run_benchmark(
         configure(

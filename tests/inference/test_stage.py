@@ -15,7 +15,8 @@ import pytest
 from phenoscale.config import parse_config
 from phenoscale.errors import UserError
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.inference.stage import run_embed
+from phenoscale.inference.stage import plate_shards, run_embed
+from phenoscale.loading.fields import load_store_fields
 from phenoscale.schema.embeddings import read_embeddings
 from phenoscale.schema.encoders import encoder_digest
 from phenoscale.screens.store import open_screen
@@ -221,3 +222,11 @@ def test_what_is_missing_is_named_with_its_flag(place, given, missing):
     given = {name: str(place / "encoder") for name in given}
     with pytest.raises(UserError, match=f"--{missing}"):
         run_embed(EmbedConfig(**given))
+
+
+def test_plates_of_equal_names_in_two_screens_are_two_shards(place, tmp_path):
+    other = make_tiny_store(tmp_path, num_experiments=2, num_plates=4, num_sites=2, screen="other")
+    fields = load_store_fields([place / "store", other])
+    shards = list(plate_shards(fields))
+    assert len({shard.plate for shard in shards}) == len(shards) == 16
+    assert sorted(np.concatenate([shard.rows for shard in shards])) == list(range(len(fields)))

@@ -203,3 +203,18 @@ def test_a_well_with_two_labels_is_refused_at_well_level():
     frame["stage"] = frame["site"].map({0: "a", 1: "b"})
     with pytest.raises(UserError, match=r"well S/E0/P0/B01 holds the stage 'a' and 'b'.*level: field"):
         draw(frame, label="stage")
+
+
+def test_equal_names_in_two_screens_are_other_groups_centers_wells_and_confounds():
+    both = pd.concat([screen(), screen().assign(screen="T")], ignore_index=True)
+    one, two = (draw(frame, center_by="plate", level="well") for frame in (screen(), both))
+    for count in (
+        lambda samples: len(samples.labels),
+        lambda samples: len(set(samples.groups)),
+        lambda samples: len(np.unique(samples.centers)),
+        lambda samples: samples.confounds.shape[1],
+    ):
+        assert count(two) == 2 * count(one)
+    assert set(two.groups) == {f"{name}/E{number}" for name in "ST" for number in range(3)}
+    assert set(one.groups) == {"E0", "E1", "E2"}
+    assert len(set(draw(both, group="well").groups)) == 2 * len(set(draw(screen(), group="well").groups))

@@ -85,10 +85,18 @@ def test_a_folder_without_manifest_is_refused_with_the_way_to_make_one(tmp_path)
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"format_version": 7}, {"stores": 3}, {"channels": None}])
+@pytest.mark.parametrize("change", [{"stores": 3}, {"channels": None}])
 def test_a_damaged_manifest_is_refused_without_a_traceback(tmp_path, change):
     write_manifest(tmp_path, MANIFEST)
     file = tmp_path / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match="curate` again"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_of_another_version_is_refused_by_name(tmp_path):
+    write_manifest(tmp_path, MANIFEST)
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 7}))
+    with pytest.raises(UserError, match=r"manifest\.json is .* version 7, .* reads version 1; run .*curate"):
         read_manifest(tmp_path)

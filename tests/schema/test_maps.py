@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.schema.maps import parse_map, read_map, write_bare_map, write_map
+from phenoscale.schema.columns import with_metadata
+from phenoscale.schema.maps import FORMAT, parse_map, read_map, write_bare_map, write_map
 
 _HEADER = {"steps": [{"name": "center"}, {"name": "aggregate"}], "strata": ["cell_type"], "encoder": "abc"}
 
@@ -70,3 +72,12 @@ def test_strata_are_never_mixed():
     assert [stratum for stratum, _ in parts] == [{"cell_type": "x"}, {"cell_type": "y"}]
     assert [part.entities.tolist() for _, part in parts] == [["A", "B"], ["A", "B"]]
     assert np.array_equal(parts[1][1].embeddings, made.embeddings[2:])
+
+
+def test_a_map_of_another_version_is_refused_by_name(tmp_path):
+    write_map(tmp_path, _map())
+    file = tmp_path / "map.parquet"
+    assert json.loads((tmp_path / "map.json").read_text())["format_version"] == FORMAT.version
+    pq.write_table(with_metadata(pq.read_table(file), {**FORMAT.header, "format_version": 9}), file)
+    with pytest.raises(UserError, match=r"map, version 9, but .* reads version 1; run `phenoscale map"):
+        read_map(tmp_path)

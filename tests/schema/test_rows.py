@@ -3,10 +3,20 @@
 import json
 import math
 
+import pyarrow.parquet as pq
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.schema.rows import Row, RowTable, canonical_setting, read_rows, rows_to_json, write_rows
+from phenoscale.schema.columns import read_metadata, with_metadata
+from phenoscale.schema.rows import (
+    FORMAT,
+    Row,
+    RowTable,
+    canonical_setting,
+    read_rows,
+    rows_to_json,
+    write_rows,
+)
 
 _ROWS = [
     Row("recall", "CORUM", "recall", canonical_setting(upper=0.95, lower=0.05), 0.5, 0.4, 0.6, 10, 2, 0),
@@ -56,3 +66,15 @@ def test_a_person_reads_one_line_per_row():
         'recall CORUM recall: 0.5000 [0.4000, 0.6000] n=10 excluded=2 {"lower":0.05,"upper":0.95}'
     )
     assert "no value" in RowTable(_ROWS).text().splitlines()[1]
+
+
+def test_rows_of_another_version_are_refused_and_bare_ones_are_read(tmp_path):
+    write_rows(tmp_path, _ROWS)
+    file = tmp_path / "rows.parquet"
+    table = pq.read_table(file)
+    assert read_metadata(table.schema) == FORMAT.header
+    pq.write_table(table.replace_schema_metadata(None), file)
+    assert read_rows(tmp_path) == _ROWS
+    pq.write_table(with_metadata(table, {**FORMAT.header, "format_version": 9}), file)
+    with pytest.raises(UserError, match=r"rows, version 9, but .* reads version 1; run the benchmark again"):
+        read_rows(tmp_path)

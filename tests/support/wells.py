@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -53,3 +55,13 @@ def without_controls(table, *, experiment, plate, keep=0):
     kept = np.ones(len(frame), bool)
     kept[controls[keep:]] = False
     return table.select(kept)
+
+
+def in_two_screens(table):
+    """The rows twice, as two screens whose experiments, plates and wells have equal names."""
+    frames = [table.frame.assign(screen=name) for name in ("one", "two")]
+    return replace(
+        table,
+        frame=pd.concat(frames, ignore_index=True),
+        embeddings=np.concatenate([table.embeddings, table.embeddings]),
+    )

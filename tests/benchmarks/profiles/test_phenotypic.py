@@ -22,6 +22,7 @@ from phenoscale.benchmarks.profiles.phenotypic import (
 from phenoscale.benchmarks.profiles.profile_tables import Profiles, read_profiles
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
+from tests.support.wells import in_two_screens
 
 JUMP_NAMES = {
     "group_by": "Metadata_broad_sample",
@@ -165,3 +166,12 @@ def test_impossible_settings_of_percent_replicating_are_refused():
     few = profiles.select(np.isin(profiles.frame["perturbation"], ["c00", "c01", "c02"]))
     with pytest.raises(UserError, match="but there are 3"):
         replicating_row(few, config=PercentReplicatingConfig())
+
+
+def test_controls_of_an_equally_named_plate_of_another_screen_are_no_negatives():
+    table = _table()
+    both = in_two_screens(table)
+    config = ActivityConfig(negative_same=("plate",))
+    one, two = (rank_activity(_profiles(part), config=config) for part in (table, both))
+    num_negatives = [set((found.num_total - found.num_positives).tolist()) for found in (one, two)]
+    assert num_negatives == [{12}, {12}]

@@ -17,6 +17,7 @@ from phenoscale.benchmarks.profiles.profile_tables import (
 )
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
+from tests.support.wells import in_two_screens
 
 
 def _plate(name, *, features=("f1", "f2", "f3"), seed=0):
@@ -189,3 +190,17 @@ def test_a_zero_vector_is_named_by_its_plate_and_well(tmp_path):
     plate.to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(UserError, match=r"1 zero vectors \(wells \['a/A03'\]\)"):
         read_profiles(str(tmp_path / "*")).units()
+
+
+def test_plates_of_equal_names_are_told_apart_by_what_holds_them(tmp_path):
+    frame = pd.DataFrame({"experiment": "e", "plate": ["p", "q"], "well": "A01"})
+    table = in_two_screens(EmbeddingTable(frame, np.eye(2), "well"))
+    write_embeddings(tmp_path / "wells", table)
+    found = read_profiles(str(tmp_path))
+    assert len(found) == 4
+    assert found.column("plate", purpose="a test").tolist() == ["one/e/p", "one/e/q", "two/e/p", "two/e/q"]
+    for holder in ("Metadata_Experiment", "Metadata_Screen"):
+        plates = [_plate("p", seed=number).assign(**{holder: name}) for number, name in enumerate("ab")]
+        pd.concat(plates).to_csv(tmp_path / "plates.csv", index=False)
+        profiles = read_profiles(str(tmp_path / "plates.csv"))
+        assert len(set(profiles.column("Metadata_Plate", purpose="a test"))) == 2

@@ -8,7 +8,7 @@ from phenoscale.benchmarks.config import ConsistencyConfig
 from phenoscale.benchmarks.wells.consistency import consistency_rows, draw_pairs, find_replicates
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable
-from tests.support.wells import make_wells, shifted_by
+from tests.support.wells import in_two_screens, make_wells, shifted_by
 
 
 def _with_signal(table, strength):
@@ -147,3 +147,12 @@ def test_intervals_hold_the_value_without_an_effect_and_with_a_strong_one(streng
 def test_more_pairs_wanted_than_are_kept_is_refused():
     with pytest.raises(UserError, match=r"min_pairs_per_perturbation is 500 and max_pairs_per_perturb.* 10"):
         ConsistencyConfig(min_pairs_per_perturbation=500, max_pairs_per_perturbation=10)
+
+
+def test_replicates_in_equally_named_experiments_of_two_screens_are_across_experiments():
+    table = make_wells(num_experiments=1, num_plates=1, num_genes=5, replicates=2)
+    with pytest.raises(UserError, match="no perturbation has two wells to compare"):
+        consistency_rows(table, config=ConsistencyConfig(across="experiment"))
+    found = find_replicates(in_two_screens(table), replicate="well", across="experiment")
+    pairs = draw_pairs(found, limit=100, generator=np.random.default_rng(0))
+    assert len(pairs.same) == 5 * 2 * 2

@@ -18,6 +18,7 @@ from phenoscale.benchmarks.wells.feature_regression import (
 from phenoscale.benchmarks.wells.wells_config import FeatureRegressionConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
+from tests.support.wells import in_two_screens
 
 FEATURES = (
     "Cells_AreaShape_Area",
@@ -211,3 +212,22 @@ def test_what_cannot_be_scored_is_refused_with_the_way_out():
         score_features(table, bare, config=_config())
     with pytest.raises(UserError, match="--embeddings"):
         run_feature_regression(FeatureRegressionConfig())
+
+
+def test_wells_of_two_screens_meet_their_own_profiles_and_an_experiment_is_named_with_its_screen():
+    table, profiles = _screen()
+    both = in_two_screens(table)
+    with pytest.raises(UserError, match=r"the embeddings hold 192 wells twice.*Metadata_Screen"):
+        score_features(both, profiles, config=_config())
+    columns = pd.concat([profiles.frame.assign(Metadata_Screen=name) for name in ("one", "two")])
+    shuffled = profiles.vectors[np.random.default_rng(1).permutation(len(profiles))]
+    of_both = Profiles(
+        columns.reset_index(drop=True), np.concatenate([profiles.vectors, shuffled]), list(FEATURES), "t"
+    )
+    alone = score_features(table, profiles, config=_config())
+    config = FeatureRegressionConfig(train_experiment=("one/train",), test_experiment=("one/test",), **FEW)
+    found = score_features(both, of_both, config=config)
+    assert (found.num_train, found.num_test) == (alone.num_train, alone.num_test)
+    assert np.allclose(found.r2, alone.r2)
+    with pytest.raises(UserError, match=r"0 wells.*'one/test', 'one/train', 'two/test', 'two/train'"):
+        score_features(both, of_both, config=_config())

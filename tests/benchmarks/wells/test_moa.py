@@ -9,6 +9,7 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep, fit_center
 from phenoscale.schema.embeddings import EmbeddingTable
 from tests.support.bbbc021 import crop_statistics, well_profiles
+from tests.support.wells import in_two_screens
 
 
 def _table(seed=0, *, signal=0.0, level="well", **columns):
@@ -163,3 +164,11 @@ def test_real_crops_give_the_measured_accuracies_of_raw_pixel_statistics(real_da
         rows = moa_rows(_corrected(scaled, name), standardize=name == "none")
         assert [row.n for row in rows] == [81, 73]
         assert [100 * row.value for row in rows] == pytest.approx(measured, abs=2)
+
+
+def test_weeks_of_equal_names_in_two_screens_are_two_batches_and_their_wells_other_wells():
+    table = in_two_screens(_table())
+    one, both = make_treatments(_table()), make_treatments(table)
+    assert both.in_batch.shape[1] == 2 * one.in_batch.shape[1] == 6
+    assert both.frame["num_wells"].tolist() == (2 * one.frame["num_wells"]).tolist()
+    assert np.allclose(both.vectors, one.vectors)

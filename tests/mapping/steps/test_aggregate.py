@@ -7,7 +7,7 @@ import pytest
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.aggregate import AggregateStep, fit_aggregate
 from phenoscale.schema.embeddings import EmbeddingTable
-from tests.support.wells import make_wells
+from tests.support.wells import in_two_screens, make_wells
 
 
 def _map(table, *, strata=("cell_type", "timepoint_h"), include_positive_controls=False, **settings):
@@ -137,3 +137,9 @@ def test_a_perturbation_whose_wells_cancel_has_the_zero_vector():
     frame = pd.DataFrame({"perturbation": ["A", "A", "n"], "is_negative_control": [False, False, True]})
     table = EmbeddingTable(frame, np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]), "well")
     assert _map(table, method="spherical").embeddings.tolist() == [[0.0, 0.0]]
+
+
+def test_experiments_of_equal_names_in_two_screens_count_twice():
+    found = _map(in_two_screens(make_wells(num_experiments=2)))
+    assert set(found.frame["num_experiments"]) == {4}
+    assert set(found.frame["num_wells"]) == {32}

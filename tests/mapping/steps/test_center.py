@@ -6,7 +6,7 @@ from sklearn.preprocessing import StandardScaler
 
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep, fit_center
-from tests.support.wells import make_wells, shifted_by, without_controls
+from tests.support.wells import in_two_screens, make_wells, shifted_by, without_controls
 
 
 def _controls(table):
@@ -104,3 +104,14 @@ def test_new_wells_use_the_fitted_statistics_and_an_unknown_plate_is_refused():
     assert np.allclose(fitted.transform(other.embeddings, other.frame)[rows], other.embeddings[rows] - mean)
     with pytest.raises(UserError, match="not fitted on the batches"):
         fitted.transform(other.embeddings, other.frame.assign(experiment="e9"))
+
+
+@pytest.mark.parametrize("batch_key", ["experiment", "plate"])
+def test_plates_of_equal_names_in_two_screens_are_corrected_apart(batch_key):
+    table = shifted_by(in_two_screens(make_wells()), ["screen"], length=50)
+    fitted = fit_center(table.embeddings, table.frame, step=CenterStep(batch_key=batch_key))
+    mapped = fitted.transform(table.embeddings, table.frame)
+    assert len(fitted.batches) == 2 * {"experiment": 2, "plate": 4}[batch_key]
+    for name in ("one", "two"):
+        own = _controls(table) & (table.frame["screen"] == name).to_numpy(dtype=bool)
+        assert np.allclose(mapped[own].mean(axis=0), 0)
