@@ -20,7 +20,8 @@ from pathlib import Path
 
 from phenoscale.config import load_config
 from phenoscale.curation.stage import run_curate
-from phenoscale.operations.pipelines.configs import FullConfig
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.recipes import find_recipe
 from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.simulate.stage import run_simulate
@@ -66,14 +67,15 @@ def _config(options: argparse.Namespace, *, place: Path) -> PretrainConfig:
     if options.manifest:
         recipe = find_recipe(options.config) if options.config else None
         return load_config(PretrainConfig, recipe, flags={"manifest": options.manifest})
-    demo = load_config(FullConfig, find_recipe("demo_tiny"), flags={"runtime": {"workspace": str(place)}})
+    full = config_class(find_pipeline("full"))
+    demo = load_config(full, find_recipe("demo_tiny"), flags={"runtime": {"workspace": str(place)}})
     assert demo.simulate is not None, "the demo draws its screen"
     plates = run_simulate(demo.simulate.model_copy(update={"runtime": demo.runtime}))
     ingest = {"path": str(plates.path), "runtime": demo.runtime}
     store = run_ingest(demo.ingest.model_copy(update=ingest))
     curate = {"stores": [str(store.path)], "runtime": demo.runtime}
     manifest = run_curate(demo.curate.model_copy(update=curate))
-    model = load_config(FullConfig, find_recipe("demo"), flags={}).pretrain
+    model = load_config(full, find_recipe("demo"), flags={}).pretrain
     return model.model_copy(update={"manifest": str(manifest.path), "runtime": demo.runtime})
 
 

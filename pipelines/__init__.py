@@ -1,1 +1,1 @@
-"""Kubeflow pipelines: how the components are chained; `phenoscale compile` writes them as YAML."""
+"""Kubeflow pipelines: how a pipeline's value becomes what Kubeflow runs; `phenoscale compile` writes it."""

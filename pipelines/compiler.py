@@ -1,31 +1,23 @@
-"""Compile every pipeline to YAML: `python -m pipelines.compiler FOLDER`, which `phenoscale compile` runs."""
+"""Compile pipelines: `python -m pipelines.compiler FOLDER NAME...`, which `phenoscale compile` runs."""
 
 import sys
 from pathlib import Path
 
 from kfp import compiler
 
-from pipelines.families import families, families_simulated
-from pipelines.full import full, full_simulated
-
-PIPELINES = {
-    "full": full,
-    "full_simulated": full_simulated,
-    "families": families,
-    "families_simulated": families_simulated,
-}
+from phenoscale.operations.pipelines.table import find_pipeline
+from phenoscale.operations.pipelines.value import Pipeline
+from pipelines.chain import kubeflow_pipeline
 
 
-def compile_pipelines(folder: Path) -> list[Path]:
-    """Write `<name>.yaml` for every pipeline and return the files."""
+def compile_pipeline(pipeline: Pipeline, *, folder: Path) -> Path:
+    """Write `<name>.yaml` for a pipeline and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, pipeline in PIPELINES.items():
-        path = folder / f"{name}.yaml"
-        compiler.Compiler().compile(pipeline, str(path))
-        written.append(path)
-    return written
+    path = folder / f"{pipeline.name}.yaml"
+    compiler.Compiler().compile(kubeflow_pipeline(pipeline), str(path))
+    return path
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{path}\n" for path in compile_pipelines(Path(sys.argv[1])))
+    for name in sys.argv[2:]:
+        sys.stdout.write(f"{compile_pipeline(find_pipeline(name), folder=Path(sys.argv[1]))}\n")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import phenoscale
-from phenoscale.operations.pipelines.graph import FULL
+from phenoscale.operations.pipelines.full import FULL
 from tests.support.pipeline_runs import DATED_STEPS, PHENOSCALE, cached_steps, kill, run_tiny, start_tiny
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(1800)]
 
-STEPS = {step.name for step in FULL}
+STEPS = {step.name for step in FULL.steps}
 AFTER_MAPS = {"benchmark", "register", "promote", "report"}
 MAPS = {"map_trained", "map_untrained", "map_pixel_statistics"}
 

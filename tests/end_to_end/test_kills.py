@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phenoscale.operations.pipelines.graph import FULL
+from phenoscale.operations.pipelines.full import FULL
 from tests.support.pipeline_runs import kill, run_tiny, start_tiny
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(7200)]
@@ -46,7 +46,7 @@ def _wait_for_step(workspace, steps, *, process, seconds=SECONDS_TO_WAIT):
 def test_a_kill_in_every_step_changes_no_output(reference, tmp_path):
     workspace = tmp_path / "workspace"
     times = random.Random(20260)
-    waiting = {step.name for step in FULL}
+    waiting = {step.name for step in FULL.steps}
     while waiting:  # a run takes independent steps in any order: whichever comes first is killed
         process = start_tiny(workspace)
         found = _wait_for_step(workspace, waiting, process=process)

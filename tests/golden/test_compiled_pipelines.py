@@ -9,74 +9,97 @@ import pytest
 import yaml
 
 from phenoscale.compiled import compiled_pipeline
+from phenoscale.errors import UserError
 from phenoscale.operations.pipelines.compile import run_compile
 from phenoscale.operations.pipelines.compile_config import CompileConfig
-from phenoscale.operations.pipelines.graph import steps_of
-
-NAMES = {
-    "full": ("full", False),
-    "full_simulated": ("full", True),
-    "families": ("families", False),
-    "families_simulated": ("families", True),
-}
+from phenoscale.operations.pipelines.parameters import page_fields
+from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
 
 
 def _specification(name):
     return yaml.safe_load(compiled_pipeline(name).read_text())
 
 
-def _step_of(task):
-    """The library's name of a Kubeflow task: its parameter `step`, or its component."""
-    parameters = task["inputs"]["parameters"]
-    if "step" in parameters:
-        return parameters["step"]["runtimeValue"]["constant"]
-    return task["componentRef"]["name"].removeprefix("comp-")
+def _tasks(name):
+    """The tasks of a compiled pipeline, by the name that Kubeflow shows."""
+    tasks = _specification(name)["root"]["dag"]["tasks"]
+    return {task["taskInfo"]["name"]: task for task in tasks.values()}
 
 
-def test_compiling_again_gives_the_files_of_the_package(tmp_path):
-    answer = run_compile(CompileConfig(output=str(tmp_path)))
-    assert sorted(Path(file).stem for file in answer.files) == sorted(NAMES)
-    for name in NAMES:
-        assert (tmp_path / f"{name}.yaml").read_text() == compiled_pipeline(name).read_text(), (
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compiled")
+    return folder, run_compile(CompileConfig(output=str(folder)))
+
+
+def test_compiling_again_gives_the_files_of_the_package(compiled):
+    folder, answer = compiled
+    assert [Path(file).stem for file in answer.files] == list(PIPELINES)
+    for name in PIPELINES:
+        assert (folder / f"{name}.yaml").read_text() == compiled_pipeline(name).read_text(), (
             "components or pipelines changed: run `phenoscale compile` and commit the result"
         )
+    assert {path.stem for path in compiled_pipeline("full").parent.glob("*.yaml")} == set(PIPELINES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_compiled_pipeline_loads_in_kubeflow(name):
+def test_one_pipeline_can_be_compiled_alone_and_an_unknown_one_is_refused(tmp_path):
+    (file,) = run_compile(CompileConfig(pipeline="probe", output=str(tmp_path))).files
+    assert Path(file).read_text() == compiled_pipeline("probe").read_text()
+    with pytest.raises(UserError, match="no pipeline 'prob'"):
+        run_compile(CompileConfig(pipeline="prob", output=str(tmp_path)))
+
+
+def test_every_compiled_pipeline_loads_in_kubeflow():
     code = (
-        "import sys; from kfp import components; print(components.load_component_from_file(sys.argv[1]).name)"
+        "import sys; from kfp import components\n"
+        "for file in sys.argv[1:]: print(components.load_component_from_file(file).name)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(compiled_pipeline(name))], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == name.replace("_", "-")
+    files = [str(compiled_pipeline(name)) for name in PIPELINES]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(PIPELINES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_kubeflow_chains_the_same_steps_by_the_same_edges_as_the_library(name):
-    tasks = _specification(name)["root"]["dag"]["tasks"]
+@pytest.mark.parametrize("name", PIPELINES)
+def test_kubeflow_shows_every_step_under_its_own_name_after_those_that_it_reads_and_caches_none(name):
+    tasks = _tasks(name)
+    shown = {task["componentRef"]["name"].removeprefix("comp-"): step for step, task in tasks.items()}
     edges = {
-        _step_of(task): {
-            _step_of(tasks[place["taskOutputArtifact"]["producerTask"]])
+        step: {
+            shown[place["taskOutputArtifact"]["producerTask"]]
             for place in task["inputs"].get("artifacts", {}).values()
         }
-        for task in tasks.values()
+        for step, task in tasks.items()
     }
-    pipeline, with_simulate = NAMES[name]
-    steps = steps_of(pipeline, with_simulate=with_simulate)
-    known = {step.name for step in steps}
-    assert edges == {step.name: {need for need in step.needs if need in known} for step in steps}
+    steps = find_pipeline(name).steps
+    assert edges == {"resolve": set(), **{step.name: set(step.needs) for step in steps}}
+    assert not any(task["cachingOptions"].get("enableCache", False) for task in tasks.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_kubeflow_shows_each_step_under_its_own_name_and_caches_none(name):
-    for task in _specification(name)["root"]["dag"]["tasks"].values():
-        assert task["taskInfo"]["name"] == _step_of(task)
-        assert not task["cachingOptions"].get("enableCache", False)
+@pytest.mark.parametrize("name", PIPELINES)
+def test_only_the_first_task_takes_what_a_person_filled_and_hands_on_an_address(name):
+    for step, task in _tasks(name).items():
+        sources = {
+            parameter: next(iter(source)) for parameter, source in task["inputs"]["parameters"].items()
+        }
+        if step == "resolve":
+            fields = {field.name for field in page_fields(find_pipeline(name))}
+            assert set(sources) == {*fields, "kubeflow_run"}
+        else:
+            assert sources == {"config": "taskOutputParameter", "run": "taskOutputParameter"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_field_of_kubeflows_page_has_a_default_and_a_description(name):
+    parameters = _specification(name)["root"]["inputDefinitions"]["parameters"]
+    silent = [
+        field
+        for field, facts in parameters.items()
+        if "defaultValue" not in facts or len(facts.get("description", "")) < len("seed of it")
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", PIPELINES)
 def test_a_component_is_one_import_and_one_call_and_installs_nothing(name):
     for executor in _specification(name)["deploymentSpec"]["executors"].values():
         container = executor["container"]
@@ -85,7 +108,7 @@ def test_a_component_is_one_import_and_one_call_and_installs_nothing(name):
         assert "pip install" not in text
         body = container["command"][-1]
         assert body.count("from phenoscale") == 1
-        assert body.count("run_component(") == 1
+        assert body.count("run_component(") + body.count("run_resolve(") == 1
 
 
 def test_compiling_without_a_checkout_is_refused_with_the_way_out(tmp_path):

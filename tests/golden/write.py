@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 from phenoscale.config import Config, config_yaml, load_config
-from phenoscale.operations.pipelines.configs import FamiliesConfig, FullConfig
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.recipes import find_recipe, recipe_names
 from phenoscale.training.config import PretrainConfig
 from tests.golden.loss_curves import write_curves
@@ -13,7 +14,11 @@ from tests.golden.loss_curves import write_curves
 FOLDER = Path(__file__).parent
 
 # Which config a recipe fills, by the folder that it lies in.
-CONFIGS: dict[str, type[Config]] = {"": FullConfig, "families": FamiliesConfig, "pretrain": PretrainConfig}
+CONFIGS: dict[str, type[Config]] = {
+    "": config_class(find_pipeline("full")),
+    "families": config_class(find_pipeline("families")),
+    "pretrain": PretrainConfig,
+}
 
 
 def resolved_recipe(name: str) -> str:

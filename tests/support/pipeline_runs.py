@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phenoscale.config import load_config
-from phenoscale.operations.pipelines.configs import FullConfig
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.full import FULL
 from phenoscale.operations.planning.plan import plan_pipeline
 from phenoscale.recipes import find_recipe
 
@@ -89,7 +90,7 @@ def cached_steps(workspace, **flags):
     """Steps that a run with these flags would reuse."""
     dotted = {name.replace("__", "."): value for name, value in flags.items()}
     everything = {"runtime.workspace": str(workspace), **dotted}
-    config = load_config(FullConfig, find_recipe("demo_tiny"), flags=everything)
+    config = load_config(config_class(FULL), find_recipe("demo_tiny"), flags=everything)
     return {step.step for step in plan_pipeline(config).steps if step.is_cached}
 
 

@@ -62,7 +62,7 @@ def build_parser(name: str, verb: Verb, *, config: type[Config]) -> argparse.Arg
     parser = _Parser(
         prog=f"phenoscale {name}",
         usage=_usage(name, verb),
-        description=inspect.cleandoc(config.__doc__ or verb.summary),
+        description=inspect.cleandoc(verb.about or config.__doc__ or verb.summary),
         epilog=_epilog(verb),
         formatter_class=_format_help,
         allow_abbrev=False,

@@ -6,6 +6,9 @@ import dataclasses
 import importlib
 from typing import Any, Final
 
+from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
+from phenoscale.operations.stage_table import STAGES
+
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
@@ -19,6 +22,7 @@ class Verb:
         plan: "module:function" that takes the config and returns what `--dry-run` shows, when it is no stage.
         positional: config fields that may be given without their flag, in order.
         examples: command lines that work, without the leading `phenoscale`.
+        about: the text of its help, where that of the config is about another verb.
     """
 
     summary: str
@@ -28,41 +32,59 @@ class Verb:
     plan: str = ""
     positional: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    about: str = ""
 
 
-def _stage(summary: str, *, config: str, function: str, examples: tuple[str, ...] = ()) -> Verb:
-    return Verb(summary, config=config, function=function, is_stage=True, examples=examples)
+def _stage(name: str, *, examples: tuple[str, ...]) -> Verb:
+    stage = STAGES[name]
+    return Verb(stage.summary, config=stage.config, function=stage.function, is_stage=True, examples=examples)
+
+
+def _pipeline_verbs() -> dict[str, Verb]:
+    """`run NAME` and `plan NAME` of every pipeline."""
+    run, plan = (
+        "phenoscale.operations.running.run:run_pipeline",
+        "phenoscale.operations.planning.plan:plan_pipeline",
+    )
+    verbs = {}
+    for name in PIPELINES:
+        pipeline = find_pipeline(name)
+        config = f"phenoscale.operations.pipelines.config:{name}"
+        examples = tuple(f"run {example}" for example in pipeline.examples)
+        verbs[f"run {name}"] = Verb(
+            pipeline.summary, config=config, function=run, plan=plan, examples=examples
+        )
+        verbs[f"plan {name}"] = Verb(
+            f"say what `run {name}` would compute and what it would reuse",
+            config=config,
+            function=plan,
+            plan=plan,
+            about=f"Say what `run {name}` would do with the same config: which steps are reused.\n\nNothing "
+            "is computed or written. A step's key is known as soon as the outputs that it reads are there.",
+            examples=tuple(example.replace("run", "plan", 1) for example in examples),
+        )
+    return verbs
 
 
 VERBS: Final[dict[str, Verb]] = {
     "simulate": _stage(
-        "draw a screen with a known answer: image files, a field table, the answer key",
-        config="phenoscale.screens.simulate.config:SimulateConfig",
-        function="phenoscale.screens.simulate.stage:run_simulate",
+        "simulate",
         examples=("simulate --workspace work", "simulate --null --seed 3"),
     ),
     "ingest": _stage(
-        "read plates into a screen store, resumable per plate, bad images set aside with a reason",
-        config="phenoscale.screens.ingest.config:IngestConfig",
-        function="phenoscale.screens.ingest.stage:run_ingest",
+        "ingest",
         examples=("ingest --source table --path plates/fields.csv",),
     ),
     "curate": _stage(
-        "choose fields and splits from stores: a manifest with its funnel",
-        config="phenoscale.curation.config:CurateConfig",
-        function="phenoscale.curation.stage:run_curate",
+        "curate",
         examples=("curate --stores work/ingest/KEY",),
     ),
     "pretrain": _stage(
-        "train an encoder on a manifest, resumable at any step",
-        config="phenoscale.training.config:PretrainConfig",
-        function="phenoscale.training.stage:run_pretrain",
+        "pretrain",
         examples=("pretrain --manifest work/curate/KEY", "pretrain --manifest work/curate/KEY --dry-run"),
     ),
     "import": _stage(
-        "make an encoder without training: released weights from a file, or a baseline",
-        config="phenoscale.models.config:ImportConfig",
-        function="phenoscale.models.stage:run_import",
+        "import",
         examples=(
             "import --source openphenom --weights model.safetensors --channels DNA,ER,RNA,AGP,Mito",
             "import --source timm --preset mae_l16_in1k --weights mae.safetensors --channels DNA,ER,RNA",
@@ -70,27 +92,19 @@ VERBS: Final[dict[str, Verb]] = {
         ),
     ),
     "probe": _stage(
-        "measure every block of an encoder with linear probes, and keep the best block",
-        config="phenoscale.probing.config:ProbeConfig",
-        function="phenoscale.probing.stage:run_probe",
+        "probe",
         examples=("probe --encoder work/pretrain/KEY/encoder --manifest work/curate/KEY",),
     ),
     "embed": _stage(
-        "embed the fields and wells of a screen",
-        config="phenoscale.inference.config:EmbedConfig",
-        function="phenoscale.inference.stage:run_embed",
+        "embed",
         examples=("embed --encoder work/probe/KEY/encoder --manifest work/curate/KEY",),
     ),
     "map": _stage(
-        "turn embeddings into a map of perturbations by a declared list of steps",
-        config="phenoscale.mapping.config:MapConfig",
-        function="phenoscale.mapping.stage:run_map",
+        "map",
         examples=("map --embeddings work/embed/KEY",),
     ),
     "benchmark": _stage(
-        "score maps and embeddings: recall, consistency, mechanism of action, batch effects",
-        config="phenoscale.benchmarks.config:BenchmarkConfig",
-        function="phenoscale.benchmarks.stage:run_benchmark",
+        "benchmark",
         examples=("benchmark --maps trained=work/map/KEY --annotations pairs.csv",),
     ),
     "benchmark recall": Verb(
@@ -275,15 +289,11 @@ VERBS: Final[dict[str, Verb]] = {
         examples=("benchmark rxrx1 --embeddings work/embed/KEY --metadata metadata.csv --num-classes 1139",),
     ),
     "register": _stage(
-        "register an encoder with its rows and lineage, as the candidate",
-        config="phenoscale.registry.config:RegisterConfig",
-        function="phenoscale.registry.stage:run_register",
+        "register",
         examples=("register --encoder work/probe/KEY/encoder --benchmark work/benchmark/KEY",),
     ),
     "promote": _stage(
-        "make the candidate the champion, if every written gate holds",
-        config="phenoscale.registry.config:PromoteConfig",
-        function="phenoscale.registry.stage:run_promote",
+        "promote",
         examples=("promote --candidate work/register/KEY",),
     ),
     "rollback": Verb(
@@ -293,39 +303,10 @@ VERBS: Final[dict[str, Verb]] = {
         examples=("rollback --reason 'recall fell on the new screen'",),
     ),
     "report": _stage(
-        "write one self-contained HTML page over the outputs of a pipeline",
-        config="phenoscale.reports.config:ReportConfig",
-        function="phenoscale.reports.stage:run_report",
+        "report",
         examples=("report --maps trained=work/map/KEY --benchmark work/benchmark/KEY",),
     ),
-    "run full": Verb(
-        "run the whole chain on this machine; the same command resumes it",
-        config="phenoscale.operations.pipelines.configs:FullConfig",
-        function="phenoscale.operations.running.run:run_pipeline",
-        plan="phenoscale.operations.planning.plan:plan_pipeline",
-        examples=("run full --config demo", "run full --config my-screen.yaml --workspace work"),
-    ),
-    "run families": Verb(
-        "train every model family on one screen, and compare them; the same command resumes it",
-        config="phenoscale.operations.pipelines.configs:FamiliesConfig",
-        function="phenoscale.operations.running.run:run_pipeline",
-        plan="phenoscale.operations.planning.plan:plan_pipeline",
-        examples=("run families --config families/demo",),
-    ),
-    "plan full": Verb(
-        "say what a run of the whole chain would compute and what it would reuse",
-        config="phenoscale.operations.pipelines.configs:PlanFullConfig",
-        function="phenoscale.operations.planning.plan:plan_pipeline",
-        plan="phenoscale.operations.planning.plan:plan_pipeline",
-        examples=("plan full --config my-screen.yaml --workspace work",),
-    ),
-    "plan families": Verb(
-        "say what a comparison of model families would compute and what it would reuse",
-        config="phenoscale.operations.pipelines.configs:PlanFamiliesConfig",
-        function="phenoscale.operations.planning.plan:plan_pipeline",
-        plan="phenoscale.operations.planning.plan:plan_pipeline",
-        examples=("plan families --config families/demo",),
-    ),
+    **_pipeline_verbs(),
     "plan training": Verb(
         "say what a training takes on GPUs of a kind: memory, FLOPs, GPU-hours, cost",
         config="phenoscale.operations.planning.config:PlanTrainingConfig",
@@ -340,7 +321,8 @@ VERBS: Final[dict[str, Verb]] = {
         "compile the pipelines to YAML, from a checkout",
         config="phenoscale.operations.pipelines.compile_config:CompileConfig",
         function="phenoscale.operations.pipelines.compile:run_compile",
-        examples=("compile",),
+        positional=("pipeline",),
+        examples=("compile", "compile full"),
     ),
     "lineage": Verb(
         "show where an output came from, or what was made from it",

@@ -74,28 +74,35 @@ def require(config: Config, field: str, *, verb: str) -> str:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML mapping and replace environment variables in its strings."""
-    import yaml
-
+    """Read a YAML mapping from a file and replace environment variables in its strings."""
     try:
-        data = yaml.safe_load(file.read_text())
+        text = file.read_text()
     except FileNotFoundError as error:
         raise UserError(f"config file {file} does not exist; check the path given to --config") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"config file {file} cannot be read ({error}); give a readable YAML file") from error
+    return parse_yaml(text, source=str(file))
+
+
+def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
+    """Read a YAML mapping from a text and replace environment variables in its strings."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"config file {file} is not valid YAML: {error}; correct it there") from error
+        raise UserError(f"config file {source} is not valid YAML: {error}; correct it there") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise UserError(
-            f"config file {file} holds a {type(data).__name__}, a config is a mapping; write `field: value`"
+            f"config file {source} holds a {type(data).__name__}, a config is a mapping; write `field: value`"
         )
     missing: list[str] = []
     expanded: dict[str, Any] = _expand(data, missing=missing)
     if missing:
         raise UserError(
-            f"config file {file} uses environment variables that are not set: {', '.join(missing)}; "
+            f"config file {source} uses environment variables that are not set: {', '.join(missing)}; "
             f"set them, or write ${{NAME:-default}}"
         )
     return expanded

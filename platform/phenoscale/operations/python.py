@@ -13,7 +13,8 @@ from typing import Any
 
 from phenoscale.config import load_config, parse_config
 from phenoscale.operations.execute import execute
-from phenoscale.operations.pipelines.configs import config_class
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.operations.running.run import run_pipeline
 from phenoscale.operations.running.summary import RunSummary
 from phenoscale.operations.stage_table import STAGES
@@ -29,11 +30,11 @@ def run(
     Args:
         recipe: name of a recipe of the package, or path of a YAML file.
         workspace: folder that holds the outputs of all stages.
-        pipeline: which pipeline the recipe is for: full or families.
+        pipeline: which pipeline the recipe is for.
         settings: further fields by their dotted names: {"pretrain.num_steps": 100}.
     """
     flags = {**(settings or {}), "runtime.workspace": workspace}
-    return run_pipeline(load_config(config_class(pipeline), find_recipe(recipe), flags=flags))
+    return run_pipeline(load_config(config_class(find_pipeline(pipeline)), find_recipe(recipe), flags=flags))
 
 
 def simulate(**settings: Any) -> StageResult:

@@ -1,30 +1,41 @@
-"""Every stage by name: its config class and its function, named here and imported when needed."""
+"""Every stage by name: what it does and hands on, its config class and its function, imported when needed."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from phenoscale.config import Config
 from phenoscale.errors import UserError
-from phenoscale.stages import StageResult
+
+if TYPE_CHECKING:
+    from phenoscale.config import Config
+    from phenoscale.operations.pipelines.value import Step
+    from phenoscale.stages import StageResult
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage; `config` and `function` are `module:name`, imported when they are needed.
+    """A stage; `config` and `function` are `module:name`.
 
     Attributes:
+        summary: what it does, in one line of help.
         config: its config class.
         function: what runs it.
+        artifact: what Kubeflow's pages call its output.
+        kind: Kubeflow's type of that output.
+        shows: what Kubeflow's pages show of it besides: the numbers of its summary, or its HTML page.
         is_pure: whether its output folder is all that it does; the registry's stages also change a
             registry, so a complete folder alone does not mean that they are done.
     """
 
+    summary: str
     config: str
     function: str
+    artifact: str
+    kind: Literal["Dataset", "Model"] = "Dataset"
+    shows: Literal["", "metrics", "page"] = ""
     is_pure: bool = True
 
     def load_config_class(self) -> type[Config]:
@@ -38,24 +49,94 @@ class Stage:
         return found
 
 
-def _stage(package: str, *, name: str, is_pure: bool = True) -> Stage:
-    config = f"{package}.config:{name.capitalize()}Config"
-    return Stage(config=config, function=f"{package}.stage:run_{name}", is_pure=is_pure)
+def _stage(package: str, *, name: str, summary: str, **facts: Any) -> Stage:
+    config = f"phenoscale.{package}.config:{name.capitalize()}Config"
+    return Stage(summary, config=config, function=f"phenoscale.{package}.stage:run_{name}", **facts)
 
 
-STAGES: dict[str, Stage] = {
-    "simulate": _stage("phenoscale.screens.simulate", name="simulate"),
-    "ingest": _stage("phenoscale.screens.ingest", name="ingest"),
-    "curate": _stage("phenoscale.curation", name="curate"),
-    "pretrain": _stage("phenoscale.training", name="pretrain"),
-    "import": _stage("phenoscale.models", name="import"),
-    "probe": _stage("phenoscale.probing", name="probe"),
-    "embed": _stage("phenoscale.inference", name="embed"),
-    "map": _stage("phenoscale.mapping", name="map"),
-    "benchmark": _stage("phenoscale.benchmarks", name="benchmark"),
-    "register": _stage("phenoscale.registry", name="register", is_pure=False),
-    "promote": _stage("phenoscale.registry", name="promote", is_pure=False),
-    "report": _stage("phenoscale.reports", name="report"),
+STAGES: Final[dict[str, Stage]] = {
+    "simulate": _stage(
+        "screens.simulate",
+        name="simulate",
+        summary="draw a screen with a known answer: image files, a field table, the answer key",
+        artifact="images",
+    ),
+    "ingest": _stage(
+        "screens.ingest",
+        name="ingest",
+        summary="read plates into a screen store, resumable per plate, bad images set aside with a reason",
+        artifact="store",
+        shows="metrics",
+    ),
+    "curate": _stage(
+        "curation",
+        name="curate",
+        summary="choose fields and splits from stores: a manifest with its funnel",
+        artifact="manifest",
+        shows="metrics",
+    ),
+    "pretrain": _stage(
+        "training",
+        name="pretrain",
+        summary="train an encoder on a manifest, resumable at any step",
+        artifact="encoder",
+        kind="Model",
+        shows="metrics",
+    ),
+    "import": _stage(
+        "models",
+        name="import",
+        summary="make an encoder without training: released weights from a file, or a baseline",
+        artifact="baseline",
+        kind="Model",
+    ),
+    "probe": _stage(
+        "probing",
+        name="probe",
+        summary="measure every block of an encoder with linear probes, and keep the best block",
+        artifact="encoders",
+        kind="Model",
+        shows="metrics",
+    ),
+    "embed": _stage(
+        "inference", name="embed", summary="embed the fields and wells of a screen", artifact="embeddings"
+    ),
+    "map": _stage(
+        "mapping",
+        name="map",
+        summary="turn embeddings into a map of perturbations by a declared list of steps",
+        artifact="map",
+    ),
+    "benchmark": _stage(
+        "benchmarks",
+        name="benchmark",
+        summary="score maps and embeddings: recall, consistency, mechanism of action, batch effects",
+        artifact="rows",
+        shows="metrics",
+    ),
+    "register": _stage(
+        "registry",
+        name="register",
+        summary="register an encoder with its rows and lineage, as the candidate",
+        artifact="registered",
+        kind="Model",
+        is_pure=False,
+    ),
+    "promote": _stage(
+        "registry",
+        name="promote",
+        summary="make the candidate the champion, if every written gate holds",
+        artifact="promoted",
+        kind="Model",
+        is_pure=False,
+    ),
+    "report": _stage(
+        "reports",
+        name="report",
+        summary="write one self-contained HTML page over the outputs of a pipeline",
+        artifact="report",
+        shows="page",
+    ),
 }
 
 
@@ -68,6 +149,12 @@ def find_stage(name: str) -> Stage:
     if name not in STAGES:
         raise UserError(f"there is no stage {name!r}; choose one of: {', '.join(STAGES)}")
     return STAGES[name]
+
+
+def artifact_of(step: Step) -> str:
+    """What Kubeflow's pages call the output of a pipeline's step, such as `embeddings_trained`."""
+    name = find_stage(step.stage).artifact
+    return f"{name}_{step.variant}" if step.variant else name
 
 
 def _load(place: str) -> Any:

@@ -4,7 +4,8 @@ import pytest
 
 from phenoscale.config import load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.pipelines.configs import PlanFullConfig
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.full import FULL
 from phenoscale.operations.planning.crop_counts import count_crops, training_crops
 from phenoscale.operations.planning.plan import plan_pipeline
 from phenoscale.operations.running.steps import run_step
@@ -24,7 +25,7 @@ FEW_FIELDS = {
 
 def _config(workspace, **flags):
     everything = {**FEW_FIELDS, "runtime.workspace": str(workspace), **flags}
-    return load_config(PlanFullConfig, find_recipe("demo_tiny"), flags=everything)
+    return load_config(config_class(FULL), find_recipe("demo_tiny"), flags=everything)
 
 
 def test_in_an_empty_workspace_all_is_left_and_nothing_is_written(workspace):
@@ -38,10 +39,9 @@ def test_in_an_empty_workspace_all_is_left_and_nothing_is_written(workspace):
 
 
 def test_a_plan_knows_the_keys_as_far_as_the_outputs_reach(workspace):
-    config = _config(workspace).model_dump_json(exclude_unset=True)
-    outputs = {}
+    config, outputs = _config(workspace), {}
     for step in ("simulate", "ingest", "curate"):
-        outputs[step] = str(run_step(step, pipeline="full", config=config, inputs=outputs).path)
+        outputs[step] = str(run_step(FULL.find_step(step), config=config, inputs=outputs).path)
     plan = {step.step: step for step in plan_pipeline(_config(workspace)).steps}
     assert [step.step for step in plan.values() if step.is_cached] == ["simulate", "ingest", "curate"]
     assert plan["curate"].path == outputs["curate"]
@@ -52,7 +52,7 @@ def test_a_plan_knows_the_keys_as_far_as_the_outputs_reach(workspace):
 
 def test_real_plates_that_are_not_there_are_told_before_anything_runs(workspace, tmp_path):
     config = load_config(
-        PlanFullConfig,
+        config_class(FULL),
         None,
         flags={"ingest.path": str(tmp_path / "nowhere"), "runtime.workspace": str(workspace)},
     )

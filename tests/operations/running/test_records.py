@@ -1,116 +1,70 @@
-"""Records of a run: failures keep their exit code, a killed step is noticed, steps stop with their host."""
+"""Records of a run: what every machine reads of its steps, in a folder or a bucket."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from phenoscale.errors import EXIT_BUG, EXIT_RETRY, EXIT_USER, UserError
-from phenoscale.operations.running.records import (
-    find_failure,
-    host_of_run,
-    process_of_step,
-    read_result,
-    record_failure,
-    running_processes,
-    wait_for_orphans,
-    write_result,
-)
+from phenoscale.operations.running.records import RunFacts, open_records
+from phenoscale.operations.running.steps import Known
 from phenoscale.stages import StageResult
+from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
-STEP = """
-import pathlib, sys, time
-from phenoscale.operations.running.records import process_of_step
-with process_of_step(pathlib.Path(sys.argv[1]), "pretrain"):
-    pathlib.Path(sys.argv[1], "up").write_text("up")
-    time.sleep(60)
-"""
-HOST = """
-import pathlib, subprocess, sys, time
-from phenoscale.operations.running.records import host_of_run
-with host_of_run(pathlib.Path(sys.argv[1])):
-    subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
-    time.sleep(60)
-"""
+RUN = "20261129-120000"
 
 
 def _result(path: Path) -> StageResult:
     return StageResult("map", "k" * 64, path, "d" * 64, False, 1.5, {"num_wells": 3})
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path):
-    write_result(tmp_path, "map_trained", result=_result(tmp_path / "out"))
-    assert read_result(tmp_path, "map_trained") == _result(tmp_path / "out")
-    assert read_result(tmp_path, "map_untrained") is None
+def test_facts_results_and_known_outputs_come_back_as_they_were_written(tmp_path):
+    records = open_records(str(tmp_path), run=RUN)
+    facts = RunFacts(pipeline="full", config="configs/c.json", parent_run_id="p")
+    known = Known(path="map/abc", key="k" * 64)
+    records.write_facts(facts)
+    records.write_result("map_trained", result=_result(tmp_path / "out"))
+    records.write_known("map_trained", known=known)
+    again = open_records(str(tmp_path), run=RUN)
+    assert again.read_facts() == facts
+    assert again.read_result("map_trained") == _result(tmp_path / "out")
+    assert again.read_known("map_trained") == known
+    assert again.read_result("map_untrained") is None
+    assert (tmp_path / "runs" / RUN / "map_trained" / "result.json").is_file()
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [(UserError("no controls"), EXIT_USER), (OSError(28, "full"), EXIT_RETRY), (KeyError("x"), EXIT_BUG)],
 )
-def test_a_failure_comes_back_with_the_exit_code_of_its_error(tmp_path, error, code):
-    record_failure(tmp_path, "map_trained", error=error, lines=["one", "two"])
-    failure = find_failure(tmp_path)
+def test_a_failure_comes_back_with_the_exit_code_of_its_error_until_the_step_tries_again(
+    tmp_path, error, code
+):
+    records = open_records(str(tmp_path), run=RUN)
+    records.write_failure("map_trained", error=error, lines=["one", "two"])
+    failure = records.find_failure(["embed_trained", "map_trained"])
     assert (failure.name, failure.exit_code, failure.last_log_lines) == ("map_trained", code, ("one", "two"))
     assert str(error) in failure.message
+    records.clear_failure("map_trained")
+    assert records.find_failure(["map_trained"]) is None
 
 
-def test_a_step_that_ended_leaves_no_process_behind(tmp_path):
-    with process_of_step(tmp_path, "embed_trained"):
-        assert running_processes(tmp_path) == [os.getpid()]
-    assert running_processes(tmp_path) == []
-    assert find_failure(tmp_path) is None
+@pytest.fixture
+def bucket(monkeypatch):
+    with s3_server() as endpoint:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
+            monkeypatch.setenv(name, value)
+        yield f"s3://{BUCKET}"
 
 
-def _wait_for(path):
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
-
-
-def test_a_killed_step_is_told_apart_from_a_failed_one_and_may_be_repeated(tmp_path):
-    step = subprocess.Popen([sys.executable, "-c", STEP, str(tmp_path)])
-    _wait_for(tmp_path / "up")
-    assert running_processes(tmp_path) == [step.pid]
-    step.kill()
-    step.wait()
-    assert running_processes(tmp_path) == []
-    failure = find_failure(tmp_path)
-    assert (failure.name, failure.exit_code) == ("pretrain", EXIT_RETRY)
-
-
-def test_a_step_stops_when_its_host_is_killed_and_the_next_run_waits_for_it(tmp_path):
-    run_folder = tmp_path / "runs" / "first"
-    run_folder.mkdir(parents=True)
-    host = subprocess.Popen([sys.executable, "-c", HOST, str(run_folder), STEP])
-    _wait_for(run_folder / "up")
-    assert wait_for_orphans(tmp_path / "runs") == [], "a step whose host lives is no orphan"
-    (pid,) = running_processes(run_folder)
-    host.send_signal(signal.SIGKILL)
-    host.wait()
-    wait_for_orphans(tmp_path / "runs")
-    assert running_processes(run_folder) == []
-    with pytest.raises(ProcessLookupError):
-        _reap_and_signal(pid)
-
-
-def _reap_and_signal(pid):
-    """The step is nobody's child now; give whoever adopted it a moment to bury it."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        os.kill(pid, 0)
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            raise ProcessLookupError
-        time.sleep(0.05)
-
-
-def test_a_step_that_finished_is_not_stopped_when_its_host_ends(tmp_path):
-    with host_of_run(tmp_path), process_of_step(tmp_path, "curate"):
-        pass
-    time.sleep(0.3)  # the watching thread would have stopped this process by now
-    assert read_result(tmp_path, "curate") is None
+def test_in_a_bucket_the_records_name_the_output_by_its_address_and_locks_stay_on_this_machine(
+    bucket, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "cache"))
+    here = open_records(f"{bucket}/work", run=RUN)
+    here.write_result("map_trained", result=_result(here.folder.parents[1] / "map" / "abc"))
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "elsewhere"))
+    there = open_records(f"{bucket}/work", run=RUN)
+    found = there.read_result("map_trained")
+    assert found.path == there.folder.parents[1] / "map" / "abc"
+    assert tmp_path / "elsewhere" in found.path.parents
+    assert list(there.folder.iterdir()) == []

@@ -6,37 +6,38 @@ import pytest
 
 from phenoscale.config import fingerprint, load_config
 from phenoscale.errors import UserError
-from phenoscale.operations.pipelines.configs import FullConfig, config_class
-from phenoscale.operations.pipelines.graph import FULL, PIPELINES, find_step, steps_of
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.full import FULL
+from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
 from phenoscale.operations.running.steps import run_step, step_config
 from phenoscale.operations.stage_table import STAGES
 
-OUTPUTS = {step.name: f"w/{step.name}" for step in FULL}
+OUTPUTS = {step.name: f"w/{step.name}" for step in FULL.steps}
 
 
 def _pipeline(**flags):
     return load_config(
-        FullConfig, None, flags={name.replace("__", "."): value for name, value in flags.items()}
+        config_class(FULL), None, flags={name.replace("__", "."): value for name, value in flags.items()}
     )
 
 
 def _config(step, pipeline, **changes):
-    return step_config(find_step(step, pipeline="full"), pipeline, outputs={**OUTPUTS, **changes})
+    return step_config(FULL.find_step(step), pipeline, outputs={**OUTPUTS, **changes})
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_every_step_runs_a_known_stage_with_a_section_of_the_pipeline_and_needs_earlier_steps_only(pipeline):
     earlier = set()
-    for step in PIPELINES[pipeline]:
+    for step in find_pipeline(pipeline).steps:
         assert step.stage in STAGES
-        assert step.section in config_class(pipeline).model_fields
+        assert step.section_name in config_class(find_pipeline(pipeline)).model_fields
         assert set(step.needs) <= earlier
         earlier.add(step.name)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_every_location_that_the_graph_fills_is_a_field_of_its_section(pipeline):
-    for step in PIPELINES[pipeline]:
+    for step in find_pipeline(pipeline).steps:
         fields = STAGES[step.stage].load_config_class().model_fields
         assert set(step.locations) | set(step.settings) <= set(fields), step.name
 
@@ -59,11 +60,11 @@ def test_a_step_finds_the_outputs_of_the_steps_before_it():
 def test_real_plates_keep_the_places_that_the_config_names():
     pipeline = _pipeline(ingest__path="plates", benchmark__annotations="corum.csv")
     outputs = {name: place for name, place in OUTPUTS.items() if name != "simulate"}
-    assert step_config(find_step("ingest", pipeline="full"), pipeline, outputs=outputs).path == "plates"
-    benchmark = step_config(find_step("benchmark", pipeline="full"), pipeline, outputs=outputs)
+    assert step_config(FULL.find_step("ingest"), pipeline, outputs=outputs).path == "plates"
+    benchmark = step_config(FULL.find_step("benchmark"), pipeline, outputs=outputs)
     assert benchmark.annotations == ("corum.csv",)
     assert benchmark.oracle == ""
-    assert next(step.name for step in steps_of("full", with_simulate=False)) == "ingest"
+    assert pipeline.steps[0].name == "ingest"
 
 
 def test_annotations_of_the_config_stay_beside_the_planted_pairs():
@@ -93,15 +94,14 @@ def test_the_places_and_the_runtime_do_not_enter_a_fingerprint_and_a_setting_doe
 
 def test_the_config_survives_its_journey_to_a_step_as_json():
     pipeline = _pipeline(simulate__seed="3", pretrain__runtime__num_processes="2", map__strata="cell_type")
-    again = FullConfig.model_validate(json.loads(pipeline.model_dump_json(exclude_unset=True)))
-    for step in FULL:
+    again = config_class(FULL).model_validate(json.loads(pipeline.model_dump_json(exclude_unset=True)))
+    for step in FULL.steps:
         assert _config(step.name, again) == _config(step.name, pipeline)
 
 
 def test_a_step_without_the_outputs_that_it_reads_is_refused_with_their_names():
-    config = _pipeline().model_dump_json(exclude_unset=True)
     with pytest.raises(
         UserError, match="step probe needs the output of import_pixel_statistics; run the steps"
     ):
         inputs = {"pretrain": "p", "import_untrained": "u", "curate": "c"}
-        run_step("probe", pipeline="full", config=config, inputs=inputs)
+        run_step(FULL.find_step("probe"), config=_pipeline(), inputs=inputs)

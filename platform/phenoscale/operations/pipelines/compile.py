@@ -11,6 +11,7 @@ import phenoscale
 from phenoscale.compiled import compiled_pipeline
 from phenoscale.errors import PhenoscaleError, UserError
 from phenoscale.operations.pipelines.compile_config import CompileConfig
+from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
 from phenoscale.storage import check_output_folder
 
 
@@ -26,10 +27,11 @@ class Compiled:
 
 
 def run_compile(config: CompileConfig) -> Compiled:
-    """Compile every pipeline of the checkout that this package belongs to.
+    """Compile pipelines of the checkout that this package belongs to.
 
     Raises:
-        UserError: when the package was installed without its checkout, or nothing can be written there.
+        UserError: when the package was installed without its checkout, there is no such pipeline, or nothing
+            can be written there.
     """
     package = Path(phenoscale.__file__).parent
     checkout = package.parent.parent
@@ -38,10 +40,11 @@ def run_compile(config: CompileConfig) -> Compiled:
             f"compile needs a checkout of Phenoscale, and {package} is not part of one; clone the project, "
             f"`pip install -e .` there, or use the compiled pipelines in {package / 'compiled'}"
         )
+    names = [find_pipeline(config.pipeline).name] if config.pipeline else list(PIPELINES)
     check_output_folder(config.output)
     folder = Path(config.output).resolve() if config.output else compiled_pipeline("full").parent
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.compiler", str(folder)],
+        [sys.executable, "-m", "pipelines.compiler", str(folder), *names],
         cwd=checkout,
         capture_output=True,
         text=True,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from phenoscale.config import Config
-from phenoscale.operations.pipelines.configs import PipelineConfig
-from phenoscale.operations.pipelines.graph import Step, steps_of
+from phenoscale.operations.pipelines.config import PipelineConfig
+from phenoscale.operations.pipelines.resolve import freeze
+from phenoscale.operations.pipelines.value import Step
 from phenoscale.operations.planning.crop_counts import count_crops
 from phenoscale.operations.running.steps import step_config
 from phenoscale.operations.stage_table import find_stage
 from phenoscale.stages import plan_stage
+from phenoscale.stages.workspace import open_workspace
 
 _NAMES_SHOWN: Final = 3
 
@@ -79,16 +80,14 @@ def plan_pipeline(config: PipelineConfig) -> PipelinePlan:
     Raises:
         UserError: when the config or an input of a step is wrong.
     """
+    config = freeze(config)
     outputs: dict[str, str] = {}
-    steps = steps_of(config.pipeline, with_simulate=config.simulate is not None)
-    plans = tuple(_plan_step(step, config, steps=steps, outputs=outputs) for step in steps)
-    return PipelinePlan(config.name, str(Path(config.runtime.workspace).resolve()), plans)
+    plans = tuple(_plan_step(step, config, outputs=outputs) for step in config.steps)
+    return PipelinePlan(config.name, open_workspace(config.runtime.workspace).uri, plans)
 
 
-def _plan_step(
-    step: Step, config: PipelineConfig, *, steps: Sequence[Step], outputs: dict[str, str]
-) -> StepPlan:
-    planned = {other.name for other in steps}
+def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -> StepPlan:
+    planned = {other.name for other in config.steps}
     waits_for = tuple(name for name in step.needs if name in planned and name not in outputs)
     if waits_for:
         return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for)

@@ -1,7 +1,8 @@
 """What every Kubeflow component calls: run one step, hand its output on by place and digest, leave a record.
 
 The artifacts are Kubeflow's, known here by what they offer and not by their class, so that the library does
-not import kfp. An artifact's file is a small pointer; the data stay in the workspace.
+not import kfp. An artifact's file is a small pointer; the data stay in the workspace. The artifact of a step
+that is no part of the run stays empty.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ import json
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, UserError, exit_code_of
 from phenoscale.logs import configure_logging, keep_last_lines
-from phenoscale.operations.running.records import process_of_step, read_known, record_failure, write_result
+from phenoscale.operations.pipelines.config import PipelineConfig
+from phenoscale.operations.pipelines.resolve import freeze, keep_config, read_config, resolve_parameters
+from phenoscale.operations.pipelines.table import find_pipeline
+from phenoscale.operations.pipelines.value import Step
+from phenoscale.operations.running.processes import process_of_step
+from phenoscale.operations.running.records import RunRecords, open_records
 from phenoscale.operations.running.steps import run_step
+from phenoscale.operations.stage_table import artifact_of, find_stage
 from phenoscale.stages import StageResult, output_digest
+from phenoscale.storage.mirror import address_of, local_path
 
 EVENT_PREFIX: Final = "phenoscale-step "
+RESOLVE: Final = "resolve"
+METRICS, PAGE = "metrics", "page"
 
 
 class Artifact(Protocol):
@@ -31,77 +42,118 @@ class Artifact(Protocol):
     metadata: dict[str, Any]
 
 
+def run_resolve(pipeline: str, *, run: str, values: Mapping[str, Any]) -> tuple[str, str]:
+    """Be the body of the first task.
+
+    Args:
+        pipeline: the pipeline's name.
+        run: Kubeflow's id of the run.
+        values: the fields of Kubeflow's page; `run` names the records in place of Kubeflow's id.
+
+    Returns:
+        Address of the config that all steps take, and name of the run's records.
+    """
+    configure_logging()
+    with _explained(RESOLVE):
+        config = freeze(resolve_parameters(find_pipeline(pipeline), values))
+        return keep_config(config), str(values.get("run") or run)
+
+
 def run_component(
-    step: str,
-    *,
-    pipeline: str,
-    config: str,
-    run_folder: str,
-    inputs: Mapping[str, Artifact | None],
-    output: Artifact,
-    shown: Mapping[str, Artifact] | None = None,
+    step: str, *, pipeline: str, config: str, run: str, artifacts: Mapping[str, Artifact]
 ) -> None:
     """Run a step as the body of a component; on failure leave its record and exit with its code.
 
     Args:
         step: the step's name.
         pipeline: the name of the pipeline that it is a step of.
-        config: the pipeline's config as JSON.
-        run_folder: folder of this pipeline run's records.
-        inputs: artifact of each earlier step that this one reads; None where the pipeline has no such step.
-        output: gets the place and digest of the stage's output.
-        shown: artifacts for Kubeflow's pages: `metrics` gets the summary's numbers, `page` the report.
+        config: address of the pipeline's config.
+        run: name of the run's records in the workspace.
+        artifacts: by name, those of the earlier steps that this one reads, that of its own output, and for
+            Kubeflow's pages `metrics`, which gets the summary's numbers, or `page`, which gets the report.
     """
     configure_logging()
-    folder = Path(run_folder)
-    with process_of_step(folder, step), keep_last_lines() as lines:
+    with _explained(step):
+        read = read_config(find_pipeline(pipeline), config)
+        records = open_records(read.runtime.workspace, run=run)
+        found = read.pipeline.find_step(step)
+        if not found.is_needed(read):
+            return
+        _run_recorded(found, config=read, records=records, artifacts=artifacts)
+        _say(step, event="finished")
+
+
+def _run_recorded(
+    step: Step, *, config: PipelineConfig, records: RunRecords, artifacts: Mapping[str, Artifact]
+) -> None:
+    facts = records.read_facts()
+    if facts is not None and facts.parent_run_id:
+        config = config.with_runtime(parent_run_id=facts.parent_run_id)
+    with recorded_step(step, records=records):
+        places = {
+            name: _read_place(artifacts[artifact_of(config.pipeline.find_step(name))]) for name in step.needs
+        }
+        inputs = {name: place for name, place in places.items() if place}
+        result = run_step(step, config=config, inputs=inputs, known=records.read_known(step.name))
+        _write_place(artifacts[artifact_of(step)], result)
+        _show(artifacts, result)
+        records.write_result(step.name, result=result)
+
+
+@contextmanager
+def recorded_step(step: Step, *, records: RunRecords) -> Iterator[None]:
+    """Be the process of a step, and leave the reason where it fails."""
+    with process_of_step(records.folder, step.name), keep_last_lines() as lines:
         try:
-            places = {
-                name: _read_place(artifact) for name, artifact in inputs.items() if artifact is not None
-            }
-            known = read_known(folder, step)
-            result = run_step(step, pipeline=pipeline, config=config, inputs=places, known=known)
-            _write_place(output, result)
-            _show(shown or {}, result)
+            records.clear_failure(step.name)
+            yield
         except BaseException as error:
-            _tell(step, event="failed", exit_code=exit_code_of(error), message=str(error))
-            record_failure(folder, step, error=error, lines=lines)
-            _leave(error)
-        write_result(folder, step, result=result)
-        _tell(step, event="finished")
+            records.write_failure(step.name, error=error, lines=lines)
+            raise
 
 
-def _tell(step: str, **event: Any) -> None:
-    """Tell the process that follows this pipeline's output what happened."""
+@contextmanager
+def _explained(step: str) -> Iterator[None]:
+    """End the process with the error's code; what nobody expected shows its traceback in the log first."""
+    try:
+        yield
+    except BaseException as error:
+        _say(step, event="failed", exit_code=exit_code_of(error), message=str(error))
+        if not isinstance(error, PhenoscaleError):
+            traceback.print_exception(error)
+        sys.exit(exit_code_of(error))
+
+
+def _say(step: str, **event: Any) -> None:
+    """Say to the process that follows this pipeline's output what happened."""
     sys.stdout.write(f"{EVENT_PREFIX}{json.dumps({'step': step, **event})}\n")
     sys.stdout.flush()
 
 
-def _leave(error: BaseException) -> NoReturn:
-    """Exit with the error's code; what nobody expected shows its traceback in the log first."""
-    if not isinstance(error, PhenoscaleError):
-        traceback.print_exception(error)
-    sys.exit(exit_code_of(error))
-
-
 def _read_place(artifact: Artifact) -> str:
-    place, digest = str(artifact.metadata["uri"]), str(artifact.metadata["digest"])
-    if output_digest(Path(place)) != digest:
+    """Where an input lies; empty for the artifact of a step that is no part of the run."""
+    place, digest = str(artifact.metadata.get("uri", "")), str(artifact.metadata.get("digest", ""))
+    if not place:
+        return ""
+    folder = local_path(place) if place.startswith("s3://") else Path(place)
+    if output_digest(folder) != digest:
         raise UserError(f"{place} has changed since its step ended; run the pipeline again to build it anew")
     return place
 
 
 def _write_place(artifact: Artifact, result: StageResult) -> None:
-    pointer = {"uri": str(result.path), "digest": result.digest, "stage": result.stage, "key": result.key}
+    place = address_of(result.path) or str(result.path)
+    pointer = {"uri": place, "digest": result.digest, "stage": result.stage, "key": result.key}
     artifact.metadata.update(pointer)
     Path(artifact.path).write_text(json.dumps(pointer, indent=1))
 
 
-def _show(shown: Mapping[str, Artifact], result: StageResult) -> None:
-    if "metrics" in shown:
-        shown["metrics"].metadata.update(numeric_leaves(plain(result.summary)))
-    if "page" in shown:
-        shutil.copyfile(result.path / "report.html", shown["page"].path)
+def _show(artifacts: Mapping[str, Artifact], result: StageResult) -> None:
+    shows = find_stage(result.stage).shows
+    if shows == METRICS:
+        artifacts[METRICS].metadata.update(numeric_leaves(plain(result.summary)))
+    elif shows == PAGE:
+        shutil.copyfile(result.path / "report.html", artifacts[PAGE].path)
 
 
 def numeric_leaves(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from phenoscale.operations.pipelines.graph import PIXEL_STATISTICS, TRAINED, UNTRAINED
+from phenoscale.operations.pipelines.links import PIXEL_STATISTICS, TRAINED, UNTRAINED
 from phenoscale.schema.rows import Row, read_rows
+from phenoscale.stages import StageResult
 
 ORACLE: Final = "oracle"
 _ORDER: Final = (PIXEL_STATISTICS, UNTRAINED, TRAINED, ORACLE)
@@ -65,18 +65,27 @@ def headline_tables(rows: Sequence[Row]) -> tuple[HeadlineTable, ...]:
     return tuple(table for table in tables if table is not None)
 
 
-def families_tables(
-    *, trainings: Mapping[str, Path], probe: Path, benchmark: Path
-) -> tuple[HeadlineTable, ...]:
+def encoder_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
+    """The headline of the rows that a run's steps left."""
+    places = [result.path for result in results.values() if result.stage in ("probe", "benchmark")]
+    return headline_tables([row for place in places for row in read_rows(place)])
+
+
+def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
     """What each of several encoders cost and knows: the columns of the report's table, group by group."""
     from phenoscale.reports.families import FamilyInputs, family_columns
     from phenoscale.reports.inputs import read_num_parameters, read_training
 
+    trainings = {
+        step.removeprefix("pretrain_"): result.path
+        for step, result in results.items()
+        if result.stage == "pretrain"
+    }
     inputs = FamilyInputs(
         trainings={name: read_training(place) for name, place in trainings.items()},
-        num_parameters=read_num_parameters(probe),
-        probe_rows=read_rows(probe),
-        rows=read_rows(benchmark),
+        num_parameters=read_num_parameters(results["probe"].path),
+        probe_rows=read_rows(results["probe"].path),
+        rows=read_rows(results["benchmark"].path),
     )
     return tuple(
         HeadlineTable(

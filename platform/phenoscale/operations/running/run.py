@@ -13,29 +13,26 @@ from typing import NoReturn
 
 from phenoscale.cluster.local_pipeline import run_compiled
 from phenoscale.compiled import compiled_pipeline
-from phenoscale.errors import EXIT_BUG, EXIT_DONE, RetryError
-from phenoscale.logs import keep_last_lines
-from phenoscale.operations.pipelines.configs import PipelineConfig
-from phenoscale.operations.pipelines.graph import Step, steps_of
+from phenoscale.errors import EXIT_BUG, EXIT_DONE, EXIT_RETRY, RetryError
+from phenoscale.operations.pipelines.config import PipelineConfig
+from phenoscale.operations.pipelines.parameters import RUN, SETTINGS
+from phenoscale.operations.pipelines.resolve import freeze, keep_config
 from phenoscale.operations.planning.plan import plan_pipeline
-from phenoscale.operations.running.component import EVENT_PREFIX
+from phenoscale.operations.running.component import EVENT_PREFIX, recorded_step
 from phenoscale.operations.running.console import Console
-from phenoscale.operations.running.records import (
-    find_failure,
+from phenoscale.operations.running.processes import (
     host_of_run,
-    process_of_step,
-    read_known,
-    read_result,
-    record_failure,
+    killed_step,
+    require_no_host,
     running_processes,
     wait_for_orphans,
-    write_known,
-    write_result,
 )
+from phenoscale.operations.running.records import RUNS, RunFacts, RunRecords, open_records
 from phenoscale.operations.running.steps import Known, run_step
 from phenoscale.operations.running.summary import RunSummary, summarize
 from phenoscale.stages import StageResult
 from phenoscale.stages.failure import Failure
+from phenoscale.stages.workspace import open_workspace
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,14 @@ class _Run:
     """One run of the pipeline: what every way of running it needs."""
 
     config: PipelineConfig
-    steps: tuple[Step, ...]
-    folder: Path
+    address: str
+    records: RunRecords
     console: Console
 
     @property
-    def config_json(self) -> str:
-        """The config as the steps get it: what was not set stays unset, so that sections inherit."""
-        return self.config.model_dump_json(exclude_unset=True)
+    def log(self) -> Path:
+        """What kfp and the steps print."""
+        return self.records.folder / "pipeline.log"
 
 
 def run_pipeline(config: PipelineConfig) -> RunSummary:
@@ -58,40 +55,41 @@ def run_pipeline(config: PipelineConfig) -> RunSummary:
 
     Raises:
         UserError: a step refused its input or config (exit code 2).
-        RetryError: the run was stopped, a step was killed, or something it needs was away (75).
+        RetryError: another run of the workspace is alive, the run was stopped, a step was killed, or
+            something it needs was away (75).
         PhenoscaleError: a step failed for a reason of our own making (70).
     """
-    config = _with_absolute_workspace(config)
-    workspace = Path(config.runtime.workspace)
-    steps = steps_of(config.pipeline, with_simulate=config.simulate is not None)
-    console = Console([step.name for step in steps])
-    for step in wait_for_orphans(workspace / "runs"):
+    workspace = open_workspace(config.runtime.workspace)
+    # the steps may start in another folder
+    config = freeze(config.with_runtime(workspace=workspace.uri))
+    console = Console([step.name for step in config.steps])
+    require_no_host(workspace.root / RUNS)
+    for step in wait_for_orphans(workspace.root / RUNS):
         console.say(f"waited for step {step} of an earlier, killed run to stop")
     plan = plan_pipeline(config)
-    run = _Run(config, steps, _new_folder(workspace), console)
+    run = _Run(config, keep_config(config), _new_records(workspace.root, uri=workspace.uri), console)
     for step_plan in plan.steps:
         if step_plan.is_cached:
-            write_known(run.folder, step_plan.step, known=Known(step_plan.path, step_plan.key))
-    console.say(f"{config.name}: {len(steps)} steps, log in {run.folder / 'pipeline.log'}")
-    with host_of_run(run.folder), _parent_run(run, is_needed=plan.num_left > 0) as tracked:
+            run.records.write_known(step_plan.step, known=Known(step_plan.path, step_plan.key))
+    console.say(f"{config.name}: {len(config.steps)} steps, log in {run.log}")
+    with host_of_run(run.records.folder), _parent_run(run, is_needed=plan.num_left > 0) as tracked:
         results = _run_here(tracked) if config.in_process else _run_under_kfp(tracked)
-    return summarize(config, results=results, seconds=console.seconds, run_folder=run.folder)
+    return summarize(config, results=results, seconds=console.seconds, log=run.log)
 
 
 def _run_under_kfp(run: _Run) -> dict[str, StageResult]:
-    name = run.config.pipeline + ("" if run.config.simulate is None else "_simulated")
-    events = _Events(run)
+    events, folder = _Events(run), run.records.folder
     has_succeeded = run_compiled(
-        compiled_pipeline(name),
-        arguments={"config": run.config_json, "run_folder": str(run.folder)},
-        run_folder=run.folder,
+        compiled_pipeline(run.config.pipeline.name),
+        arguments={SETTINGS: run.address, RUN: folder.name},
+        run_folder=folder,
         on_line=events.line,
-        running_processes=lambda: running_processes(run.folder),
+        running_processes=lambda: running_processes(folder),
     )
-    results = {step.name: read_result(run.folder, step.name) for step in run.steps}
+    results = {step.name: run.records.read_result(step.name) for step in run.config.steps}
     found = {name: result for name, result in results.items() if result is not None}
-    if not has_succeeded or len(found) < len(run.steps):
-        _raise(find_failure(run.folder) or events.failure or _unexplained(run.folder))
+    if not has_succeeded or len(found) < len(results):
+        _raise(run.records.find_failure(list(results)) or events.failure or _unexplained(run))
     return found
 
 
@@ -110,29 +108,19 @@ class _Events:
         event = json.loads(text.removeprefix(EVENT_PREFIX))
         step, kind = event["step"], event["event"]
         if kind == "finished":
-            self._run.console.finished(step, result=read_result(self._run.folder, step))
+            self._run.console.finished(step, result=self._run.records.read_result(step))
         elif kind == "failed":
             self.failure = Failure(step, int(event["exit_code"]), event["message"])
 
 
 def _run_here(run: _Run) -> dict[str, StageResult]:
     results: dict[str, StageResult] = {}
-    for step in run.steps:
+    for step in run.config.steps:
         inputs = {name: str(results[name].path) for name in step.needs if name in results}
-        with process_of_step(run.folder, step.name), keep_last_lines() as lines:
-            try:
-                known = read_known(run.folder, step.name)
-                result = run_step(
-                    step.name,
-                    pipeline=run.config.pipeline,
-                    config=run.config_json,
-                    inputs=inputs,
-                    known=known,
-                )
-            except BaseException as error:
-                record_failure(run.folder, step.name, error=error, lines=lines)
-                raise
-        write_result(run.folder, step.name, result=result)
+        with recorded_step(step, records=run.records):
+            known = run.records.read_known(step.name)
+            result = run_step(step, config=run.config, inputs=inputs, known=known)
+        run.records.write_result(step.name, result=result)
         results[step.name] = result
         run.console.finished(step.name, result=result)
     return results
@@ -141,16 +129,18 @@ def _run_here(run: _Run) -> dict[str, StageResult]:
 @contextmanager
 def _parent_run(run: _Run, *, is_needed: bool) -> Iterator[_Run]:
     """The MLflow run under which the steps' runs are nested; a run in which all is reused needs none."""
+    facts = RunFacts(pipeline=run.config.pipeline.name, config=run.address)
     if not is_needed or importlib.util.find_spec("mlflow") is None:
+        run.records.write_facts(facts)
         yield run
         return
     from phenoscale.tracking.tracker import create_parent_run, finish_parent_run
 
     runtime = run.config.runtime
-    run_id = create_parent_run(runtime, name=run.config.name, tags={"run_folder": str(run.folder)})
-    nested = run.config.model_copy(update={"runtime": runtime.model_copy(update={"parent_run_id": run_id})})
+    run_id = create_parent_run(runtime, name=run.config.name, tags={"run_folder": str(run.records.folder)})
+    run.records.write_facts(replace(facts, parent_run_id=run_id))
     try:
-        yield replace(run, config=nested)
+        yield replace(run, config=run.config.with_runtime(parent_run_id=run_id))
     except BaseException as error:
         status = "KILLED" if isinstance(error, RetryError | KeyboardInterrupt) else "FAILED"
         finish_parent_run(runtime, run_id=run_id, status=status)
@@ -158,29 +148,25 @@ def _parent_run(run: _Run, *, is_needed: bool) -> Iterator[_Run]:
     finish_parent_run(runtime, run_id=run_id)
 
 
-def _with_absolute_workspace(config: PipelineConfig) -> PipelineConfig:
-    """The steps may start in another folder."""
-    workspace = str(Path(config.runtime.workspace).resolve())
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"workspace": workspace})})
-
-
-def _new_folder(workspace: Path) -> Path:
-    """A folder of its own for this run's records; two runs started in the same second do not share one."""
+def _new_records(root: Path, *, uri: str) -> RunRecords:
+    """Records of this run's own; two runs started in the same second do not share them."""
     began = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     number = 0
     while True:
-        folder = workspace / "runs" / (f"{began}-{number}" if number else began)
+        name = f"{began}-{number}" if number else began
         try:
-            folder.mkdir(parents=True)
+            (root / RUNS / name).mkdir(parents=True)
         except FileExistsError:
             number += 1
         else:
-            return folder
+            return open_records(uri, run=name)
 
 
-def _unexplained(run_folder: Path) -> Failure:
-    log = run_folder / "pipeline.log"
-    return Failure("", EXIT_BUG, f"the pipeline ended early without a record of the reason; see {log}")
+def _unexplained(run: _Run) -> Failure:
+    killed = killed_step(run.records.folder)
+    if killed:
+        return Failure(killed, EXIT_RETRY, "was killed; run the same command again to go on")
+    return Failure("", EXIT_BUG, f"the pipeline ended early without a record of the reason; see {run.log}")
 
 
 def _raise(failure: Failure) -> NoReturn:

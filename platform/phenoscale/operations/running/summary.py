@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from phenoscale.operations.pipelines.configs import FamiliesConfig, PipelineConfig
-from phenoscale.operations.pipelines.graph import TRAININGS
-from phenoscale.operations.running.headline import HeadlineTable, families_tables, headline_tables
-from phenoscale.schema.rows import read_rows
+from phenoscale.operations.pipelines.config import PipelineConfig
+from phenoscale.operations.running.headline import HeadlineTable
 from phenoscale.stages import StageResult
 
 
@@ -32,11 +31,11 @@ class RunSummary:
         name: the run's name.
         steps: every step in order.
         tables: the headline numbers.
-        report: the HTML page.
+        report: the HTML page; empty where the pipeline writes none.
         tracking_uri: the MLflow store.
         registered: name and version of the registered model, and what became of it; empty where the
             pipeline registers none.
-        run_folder: records and log of the run.
+        log: what the steps printed, in the folder of the run's records.
     """
 
     name: str
@@ -45,7 +44,7 @@ class RunSummary:
     report: str
     tracking_uri: str
     registered: str
-    run_folder: str
+    log: str
 
     @property
     def seconds(self) -> float:
@@ -63,21 +62,17 @@ class RunSummary:
             lines += ["", table.text()]
         lines += [
             "",
-            f"report    {self.report}",
+            *([f"report    {self.report}"] if self.report else []),
             *([f"model     {self.registered}"] if self.registered else []),
             f"tracking  {self.tracking_uri}",
             f"          (look at it with: mlflow ui --backend-store-uri {self.tracking_uri})",
-            f"log       {Path(self.run_folder) / 'pipeline.log'}",
+            f"log       {self.log}",
         ]
         return "\n".join(lines)
 
 
 def summarize(
-    config: PipelineConfig,
-    *,
-    results: Mapping[str, StageResult],
-    seconds: Mapping[str, float],
-    run_folder: Path,
+    config: PipelineConfig, *, results: Mapping[str, StageResult], seconds: Mapping[str, float], log: Path
 ) -> RunSummary:
     """Put the results of a run together."""
     from phenoscale.tracking.server import tracking_uri
@@ -86,35 +81,27 @@ def summarize(
         StepSummary(name, seconds.get(name, result.seconds), result.reused, str(result.path), result.digest)
         for name, result in results.items()
     )
-    report = results["report"].path / "report.html"
+    module, _, function = config.pipeline.tables.partition(":")
+    tables: tuple[HeadlineTable, ...] = getattr(importlib.import_module(module), function)(results)
     return RunSummary(
         name=config.name,
         steps=steps,
-        tables=_tables(config, results),
-        report=str(report),
+        tables=tables,
+        report=str(results["report"].path / "report.html") if "report" in results else "",
         tracking_uri=tracking_uri(config.runtime),
         registered=_registered(results),
-        run_folder=str(run_folder),
+        log=str(log),
     )
 
 
-def _tables(config: PipelineConfig, results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
-    """The comparison where several families were trained, elsewhere the headline of one encoder."""
-    if isinstance(config, FamiliesConfig):
-        return families_tables(
-            trainings={name: results[f"pretrain_{name}"].path for name in TRAININGS},
-            probe=results["probe"].path,
-            benchmark=results["benchmark"].path,
-        )
-    return headline_tables([*read_rows(results["probe"].path), *read_rows(results["benchmark"].path)])
-
-
 def _registered(results: Mapping[str, StageResult]) -> str:
-    """The registered version and the outcome of its promotion."""
-    if "promote" not in results:
+    """The registered version, and the outcome of its promotion where it was asked for."""
+    if "register" not in results:
         return ""
-    facts = results["promote"].summary
+    facts = results["promote" if "promote" in results else "register"].summary
     version = f"version {facts['version']}" if facts.get("version") else "the candidate"
+    if "promote" not in results:
+        return f"{facts['name']}: {version} {'is the candidate' if facts.get('version') else 'was refused'}"
     champion = (
         f"; champion is version {facts['champion']}" if facts.get("champion") else "; there is no champion"
     )

@@ -1,0 +1,83 @@
+"""The candidate against the champion, on the same screens."""
+
+from typing import Final
+
+from phenoscale.operations.pipelines.links import (
+    CHAMPION,
+    KEEP_EVERY_FIELD,
+    MAP_SECTIONS,
+    MODEL_PARAMETER,
+    PROMOTE,
+    SCREEN_PARAMETERS,
+    SCREEN_PLACES,
+    SCREEN_SECTIONS,
+    SCREEN_STEPS,
+    benchmark_of,
+    embed_with,
+    map_of,
+    report_on,
+)
+from phenoscale.operations.pipelines.value import At, Given, Parameter, Pipeline, Place, Section, Step
+
+_CANDIDATE, _CHAMPION = "candidate", "champion"
+_RIVALS = (_CANDIDATE, _CHAMPION)
+# Both were measured on these very wells: their difference is asked for, not the number on the champion's rec.
+_GATE = {
+    "name": "corrected recall on these screens holds the champion's",
+    "benchmark": "recall",
+    "metric": "recall_difference",
+    "where": {"against": _CHAMPION},
+    "at_least": -0.02,
+}
+
+CHALLENGE: Final = Pipeline(
+    name="challenge",
+    summary="measure the candidate against the champion on the same screens, and promote it if it holds",
+    description="""Measure the candidate against the champion on the same screens, and promote it if it holds.
+
+Both encoders embed and map the same fields. By default one gate is asked: recall of known relationships,
+candidate minus champion, pair by pair, may not fall by more than 0.02. The rows are kept with the candidate's
+version.""",
+    steps=(
+        *SCREEN_STEPS,
+        *(embed_with(Given(name), variant=name) for name in _RIVALS),
+        *(map_of(name) for name in _RIVALS),
+        benchmark_of(_RIVALS),
+        Step(
+            "register",
+            section="registry",
+            locations={"encoder": Given(_CANDIDATE), "benchmark": At("benchmark")},
+        ),
+        PROMOTE,
+        report_on(
+            _RIVALS, embeddings=_RIVALS, further={"registered": At("register"), "promoted": At("promote")}
+        ),
+    ),
+    sections={
+        **SCREEN_SECTIONS,
+        "curate": KEEP_EVERY_FIELD,
+        **MAP_SECTIONS,
+        "benchmark": Section("benchmark", defaults={"reference": _CANDIDATE}),
+        "registry": Section("register", defaults={"label": _CANDIDATE}),
+        "promote": Section("promote", defaults={"gates": [_GATE]}),
+        "report": Section("report", defaults={"shown_map": _CANDIDATE}),
+    },
+    places={
+        **SCREEN_PLACES,
+        _CANDIDATE: Place(
+            "the challenger: models:/NAME@ALIAS, or an encoder in the output of a stage",
+            default="models:/phenoscale-encoder@candidate",
+        ),
+        _CHAMPION: Place("who is challenged: models:/NAME@ALIAS, or an encoder", default=CHAMPION),
+    },
+    parameters=(
+        *SCREEN_PARAMETERS,
+        Parameter(_CANDIDATE, (_CANDIDATE,)),
+        Parameter(_CHAMPION, (_CHAMPION,)),
+        MODEL_PARAMETER,
+    ),
+    examples=(
+        "challenge --screens work/ingest/KEY",
+        "challenge --candidate work/probe/KEY/encoder --screens s3://b/w",
+    ),
+)

@@ -1,0 +1,93 @@
+"""The config of a run: recipe, settings and parameters in one immutable file, with its places frozen."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phenoscale.config import load_config
+from phenoscale.errors import UserError
+from phenoscale.operations.pipelines.config import config_class
+from phenoscale.operations.pipelines.full import FULL
+from phenoscale.operations.pipelines.parameters import filled_fields, page_fields
+from phenoscale.operations.pipelines.pretrain import PRETRAIN
+from phenoscale.operations.pipelines.resolve import freeze, keep_config, read_config, resolve_parameters
+from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
+from phenoscale.recipes import find_recipe
+
+
+def _finished(folder, stage="ingest"):
+    folder.mkdir(parents=True)
+    (folder / "_SUCCESS.json").write_text("{}")
+    (folder / "lineage.json").write_text(json.dumps({"stage": stage}))
+    return str(folder)
+
+
+def test_settings_win_over_the_recipe_and_what_a_person_fills_wins_over_both(tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("pretrain: {num_steps: 7, crop_size: 48}\ningest: {screen: from-settings}\n")
+    values = {"recipe": "demo_tiny", "settings": str(settings), "screen_name": "S1", "num_steps": 3}
+    found = resolve_parameters(FULL, values)
+    assert (found.pretrain.num_steps, found.pretrain.crop_size) == (3, 48)
+    assert found.pretrain.global_batch == 32, "the recipe's, where nobody said otherwise"
+    assert (found.ingest.screen, found.name) == ("S1", "demo_tiny")
+
+
+def test_a_field_of_the_page_left_at_its_default_gives_way_to_the_recipe():
+    untouched = {field.name: field.default for field in page_fields(FULL)} | {"recipe": "demo_tiny"}
+    expected = load_config(config_class(FULL), find_recipe("demo_tiny"), flags={})
+    assert resolve_parameters(FULL, untouched) == expected
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_field_of_every_page_fills_fields_that_the_config_takes(name):
+    pipeline = find_pipeline(name)
+    for field in page_fields(pipeline):
+        filled = filled_fields(pipeline, {field.name: "x"})
+        assert set(filled) == set(field.fields)
+        assert isinstance(field.default, field.kind)
+
+
+def test_several_screens_and_models_are_filled_from_one_field():
+    found = resolve_parameters(FULL, {"screens": "a, b", "model_name": "our-encoder"})
+    assert found.screens == ("a", "b")
+    assert found.registry.name == found.promote.name == "our-encoder"
+
+
+def test_a_value_that_breaks_a_rule_is_refused_with_its_field():
+    with pytest.raises(UserError, match=r"pretrain\.num_steps"):
+        resolve_parameters(FULL, {"num_steps": -3})
+
+
+def test_the_kept_config_is_found_by_its_digest_and_resolves_to_itself(workspace):
+    config = load_config(
+        config_class(FULL), find_recipe("demo_tiny"), flags={"runtime.workspace": str(workspace)}
+    )
+    address = keep_config(config)
+    assert Path(address).parent == workspace / "configs"
+    assert keep_config(config) == address
+    assert read_config(FULL, address) == config
+    again = resolve_parameters(FULL, {"settings": address, "run": "r"})
+    assert (again, keep_config(again)) == (config, address), "as the first task of a local run finds it"
+    assert keep_config(config.model_copy(update={"seed": 1})) != address
+
+
+def test_a_prefix_of_screens_is_frozen_to_the_finished_ones_below_it(tmp_path):
+    one, two = _finished(tmp_path / "w" / "ingest" / "b"), _finished(tmp_path / "w" / "ingest" / "a")
+    _finished(tmp_path / "w" / "curate" / "c", stage="curate")
+    (tmp_path / "w" / "ingest" / "unfinished").mkdir()
+    make = config_class(PRETRAIN)
+    for place in (str(tmp_path / "w"), str(tmp_path / "w" / "ingest")):
+        frozen = freeze(make(screens=(one, place)))
+        assert frozen.screens == (one, two)
+        assert freeze(frozen) == frozen
+    with pytest.raises(UserError, match="no finished screen and holds none"):
+        freeze(make(screens=(str(tmp_path / "w" / "ingest" / "unfinished"),)))
+
+
+def test_finished_screens_stand_beside_plates_or_in_their_place():
+    make = config_class(PRETRAIN)
+    assert [step.name for step in make(screens=("s",)).steps][:2] == ["curate", "pretrain"]
+    both = make(screens=("s",), ingest={"path": "plates"})
+    assert [step.name for step in both.steps][:2] == ["ingest", "curate"]
+    assert make().steps[0].name == "ingest"
