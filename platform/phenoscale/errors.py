@@ -40,6 +40,10 @@ class RetryError(PhenoscaleError):
     exit_code: ClassVar[int] = EXIT_RETRY
 
 
+class StoppedError(RetryError):
+    """This process was asked to end, or lost those it works with; nothing was wrong with its own work."""
+
+
 class Terminated(BaseException):
     """The process was told to end (SIGTERM): not an Exception, so that nothing on the way out keeps it."""
 

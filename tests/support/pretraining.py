@@ -12,6 +12,8 @@ from phenoscale.loading.fields import load_manifest_fields
 from phenoscale.models.families import model_config
 from phenoscale.models.flops import meta_model
 from phenoscale.models.mae import MaskedAutoencoderConfig
+from phenoscale.operations.launchers.table import find_launcher
+from phenoscale.stages import ignore
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.guards import Verdict
 from phenoscale.training.labels import label_fields
@@ -36,6 +38,11 @@ def tiny_config(manifest, workspace, *, num_processes=1, **changes):
         "runtime": {"workspace": str(workspace), "device": "cpu", "num_processes": num_processes},
     }
     return parse_config(PretrainConfig, {**data, **changes}, source="test")
+
+
+def launch_pretrain(config, *, observe=ignore):
+    """Run the stage where its config says: here, or in several processes."""
+    return find_launcher("pretrain", config)("pretrain", config, observe=observe)
 
 
 def tiny_model(**changes):

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from phenoscale.training.ranks import Ranks
-from phenoscale.training.stage import run_pretrain
-from tests.support.pretraining import tiny_config
+from tests.support.pretraining import launch_pretrain, tiny_config
 from tests.support.pretraining_processes import PLAIN
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
@@ -32,14 +31,14 @@ def mixed_manifest(tmp_path_factory):
 @pytest.fixture(scope="session")
 def one_rank(manifest, tmp_path_factory):
     """The training PLAIN, by one process."""
-    return run_pretrain(tiny_config(manifest, tmp_path_factory.mktemp("one"), **PLAIN))
+    return launch_pretrain(tiny_config(manifest, tmp_path_factory.mktemp("one"), **PLAIN))
 
 
 @pytest.fixture(scope="session")
 def two_ranks(manifest, tmp_path_factory):
     """The training PLAIN, by two processes, undisturbed, with three accumulations a step."""
     place = tmp_path_factory.mktemp("two")
-    return run_pretrain(tiny_config(manifest, place, num_processes=2, micro_batch=2, **PLAIN))
+    return launch_pretrain(tiny_config(manifest, place, num_processes=2, micro_batch=2, **PLAIN))
 
 
 @pytest.fixture

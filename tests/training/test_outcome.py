@@ -7,21 +7,17 @@ from phenoscale.training.outcome import (
     explain_lost_connection,
     is_lost_connection,
     note_failure,
-    noted_failure,
 )
 
 
 def test_first_rank_that_fails_tells_why_and_what_fails_after_it_does_not(tmp_path):
-    note_failure(tmp_path, UserError("the batch does not divide"))
-    note_failure(tmp_path, RuntimeError("gloo: connection closed"))
-    noted = noted_failure(tmp_path)
-    assert (noted.exit_code, noted.message, noted.name) == (2, "the batch does not divide", "rank 0")
+    note_failure(tmp_path, UserError("the batch does not divide"), rank=1)
+    note_failure(tmp_path, RuntimeError("gloo: connection closed"), rank=0)
     error = explain_lost_connection(tmp_path)
     assert (exit_code_of(error), str(error)) == (2, "the batch does not divide")
 
 
 def test_rank_lost_without_a_word_means_please_retry(tmp_path):
-    assert noted_failure(tmp_path) is None
     error = explain_lost_connection(tmp_path)
     assert exit_code_of(error) == 75
     assert "run the same command again" in str(error)

@@ -65,6 +65,10 @@ class Runtime(Config):
     workspace: str = runtime("phenoscale-workspace", help="folder that holds the outputs of all stages")
     device: str = runtime("auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
     num_workers: int = runtime(2, ge=0, help="threads that read and decode")
+    launcher: str = runtime(
+        "",
+        help="what runs a stage: in_process or processes; empty: processes where num_processes asks for it",
+    )
     num_processes: int = runtime(1, ge=1, help="processes that train together on this machine")
     tracking_uri: str = runtime("", help="MLflow server; empty: a SQLite file in the workspace")
     experiment_name: str = runtime("phenoscale", help="MLflow experiment that holds the runs")

@@ -18,6 +18,7 @@ from phenoscale.inference.tables import average_wells, field_columns
 from phenoscale.loading.fields import ManifestFields, refuse_absent
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import Progress, get_logger, key_values, progress
+from phenoscale.models.device import choose_device
 from phenoscale.models.encoder import load_encoder
 from phenoscale.models.readout import Encoder
 from phenoscale.schema.embeddings import (
@@ -29,7 +30,6 @@ from phenoscale.schema.embeddings import (
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
 from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
-from phenoscale.training.precision import choose_device
 
 FIELDS, WELLS = "fields", "wells"
 PART = "part-0"

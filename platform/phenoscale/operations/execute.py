@@ -16,7 +16,7 @@ from phenoscale.config.digests import SETTINGS
 from phenoscale.distributed import rank
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
-from phenoscale.operations.stage_table import find_stage
+from phenoscale.operations.launchers.table import find_launcher
 from phenoscale.stages import StageResult
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def execute(
         name: the tracked run's name, when it is not the stage's (`embed_trained`).
         tags: further tags of the tracked run.
     """
-    run = find_stage(stage).load_function()
+    launch = find_launcher(stage, config)
     with ExitStack() as stack:
         watcher = _Watcher(stack, stage=stage, config=config, name=name, tags=tags or {})
         try:
-            result = run(config, observe=watcher.observe)
+            result = launch(stage, config, observe=watcher.observe)
         except Exception as error:
             watcher.note_failure(error)
             raise

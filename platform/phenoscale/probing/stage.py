@@ -19,6 +19,7 @@ from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
 from phenoscale.loading.fields import ManifestFields
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import get_logger, key_values, progress
+from phenoscale.models.device import choose_device
 from phenoscale.models.encoder import load_encoder, save_encoder, trim_encoder
 from phenoscale.models.readout import Encoder
 from phenoscale.probing.config import ProbeConfig, ProbeTask
@@ -34,7 +35,6 @@ from phenoscale.probing.scores import (
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
 from phenoscale.schema.rows import Row, write_rows
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
-from phenoscale.training.precision import choose_device
 
 RECORD = "probe.json"
 logger = get_logger(__name__)

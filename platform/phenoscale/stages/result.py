@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,3 +37,13 @@ class StageResult:
     reused: bool
     seconds: float
     summary: Mapping[str, Any]
+
+    def as_json(self) -> bytes:
+        """The result for another process."""
+        return json.dumps({**dataclasses.asdict(self), "path": str(self.path)}).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> StageResult:
+        """The result of another process."""
+        record = json.loads(data)
+        return cls(**{**record, "path": Path(record["path"])})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from phenoscale.errors import RetryError
+from phenoscale.errors import StoppedError
 
 
 class Preemption:
@@ -17,8 +17,8 @@ class Preemption:
     Use it in a `with` block. Only a main thread can receive signals; elsewhere it does nothing.
 
     Args:
-        raises_outside: outside of training steps raise a RetryError. An agent's worker does without: the
-            signal then ends it at once, even while it waits for another rank inside of torch, where
+        raises_outside: outside of training steps raise a StoppedError. One of several ranks does without:
+            the signal then ends it at once, even while it waits for another rank inside of torch, where
             Python's handlers do not run.
     """
 
@@ -59,6 +59,6 @@ class Preemption:
             raise preempted_error("outside of the training steps")
 
 
-def preempted_error(place: str) -> RetryError:
+def preempted_error(place: str) -> StoppedError:
     """The error of a run that was asked to end."""
-    return RetryError(f"asked to end (SIGTERM) {place}; run the same command again to go on from there")
+    return StoppedError(f"asked to end (SIGTERM) {place}; run the same command again to go on from there")

@@ -22,7 +22,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from phenoscale.distributed import local_rank, rank, world_size
 from phenoscale.errors import RetryError
-from phenoscale.training.precision import choose_device
+from phenoscale.models.device import choose_device
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 SECONDS_BETWEEN_LOOKS = 0.02

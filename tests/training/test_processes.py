@@ -9,10 +9,8 @@ import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.stages.commit import record_output
-from phenoscale.training.launch import train_in_processes
 from phenoscale.training.metrics import read_records
-from phenoscale.training.stage import run_pretrain
-from tests.support.pretraining import tiny_config
+from tests.support.pretraining import launch_pretrain, tiny_config
 from tests.support.pretraining_processes import (
     PLAIN,
     in_workspace,
@@ -32,8 +30,8 @@ NO_DROP_PATH = {"model": PLAIN["model"]}
 
 def test_two_ranks_give_the_losses_of_one_under_lion(manifest, tmp_path):
     seen = []
-    one = run_pretrain(tiny_config(manifest, tmp_path / "one", **NO_DROP_PATH))
-    two = run_pretrain(
+    one = launch_pretrain(tiny_config(manifest, tmp_path / "one", **NO_DROP_PATH))
+    two = launch_pretrain(
         tiny_config(manifest, tmp_path / "two", num_processes=2, **NO_DROP_PATH),
         observe=lambda step, metrics: seen.append(step),
     )
@@ -64,7 +62,7 @@ def test_error_of_a_worker_comes_through_as_the_user_s(manifest, tmp_path):
     config = tiny_config(manifest, tmp_path / "workspace", num_processes=2, crop_size=64)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(UserError, match="40 x 40 px holds no crop of 64 px"):
-        train_in_processes(config, folder=tmp_path / "output")
+        launch_pretrain(config)
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 
@@ -80,7 +78,7 @@ def test_lost_worker_is_replaced_and_the_training_ends_with_the_bits_of_an_undis
             os.kill(killed[0], signal.SIGKILL)
 
     config = tiny_config(manifest, tmp_path, num_processes=2, micro_batch=2, **PLAIN)
-    result = run_pretrain(config, observe=kill_one)
+    result = launch_pretrain(config, observe=kill_one)
     assert len(killed) == 1
     assert seen == list(range(1, 91))
     assert weights_of(result) == weights_of(two_ranks)
@@ -100,14 +98,14 @@ def test_training_of_two_goes_on_with_one_and_with_three_and_refuses_five(manife
 
     before = record_output(place, key="").digest
     with pytest.raises(UserError, match="global_batch 12 does not divide into 5 processes"):
-        run_pretrain(with_processes(config, 5))
+        launch_pretrain(with_processes(config, 5))
     assert only_checkpoint(workspace) == (place, step)
     assert record_output(place, key="").digest == before
 
     for number in (1, 3):
         copy = tmp_path / f"by-{number}"
         shutil.copytree(workspace, copy)
-        result = run_pretrain(in_workspace(with_processes(config, number), copy))
+        result = launch_pretrain(in_workspace(with_processes(config, number), copy))
         assert result.summary["num_processes"] == number
         assert result.summary["num_training_crops"] == 12 * 90
         assert len(read_records(result.path / "metrics.jsonl")) == 90

@@ -1,6 +1,5 @@
 """What a worker does besides training: end with its parent, and say why it failed."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.training.outcome import note_failure
-from phenoscale.training.worker import main
+from phenoscale.operations.launchers.processes import FAILURE
+from phenoscale.operations.launchers.worker import main
+from phenoscale.stages.failure import failure_of, write_failure
+from phenoscale.storage import LocalStorage
 
 CHILD = """
 import sys, time
@@ -50,7 +51,6 @@ def test_worker_ends_when_its_parent_is_killed():
 
 
 def test_restarted_worker_repeats_an_end_that_no_restart_mends(tmp_path):
-    note_failure(tmp_path, UserError("the batch does not divide"))
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps({"folder": str(tmp_path)}))  # without a config it cannot train
-    assert main(job) == 2
+    failure = failure_of(UserError("the batch does not divide"), name="rank 1")
+    write_failure(failure, storage=LocalStorage(tmp_path), key=FAILURE)
+    assert main(tmp_path) == 2  # there is no job: it did not look for one
