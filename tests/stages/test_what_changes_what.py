@@ -15,7 +15,6 @@ from tests.architecture.tree import library_modules
 
 # what run_stage is told where it is not the module of the stage's function
 STARTS = {
-    "pretrain": ("phenoscale.training.stage", "phenoscale.training.worker"),
     "map": ("phenoscale.mapping.stage", *(step_class(name).__module__ for name in ("tvn", "aggregate"))),
     "register": ("phenoscale.registry.registration",),
     "promote": ("phenoscale.registry.promotion",),
@@ -30,7 +29,7 @@ CHANGES = {
     "loading/crops.py": {"pretrain"},
     "models/vit.py": {"pretrain", "import", "probe", "embed"},
     "models/mae.py": {"pretrain"},
-    "training/worker.py": {"pretrain"},
+    "training/ranks.py": {"pretrain"},
     "inference/field_means.py": {"probe", "embed"},
     "probing/scores.py": {"probe"},
     "mapping/chain.py": {"map", "benchmark"},
@@ -51,6 +50,7 @@ CHANGES = {
     "stages/output.py": NO_STAGE,
     "tracking/tracker.py": NO_STAGE,
     "operations/execute.py": NO_STAGE,
+    "operations/launchers/processes.py": NO_STAGE,
     "recipes/__init__.py": NO_STAGE,
     "compiled/__init__.py": NO_STAGE,
     "registry/fetch.py": NO_STAGE,
