@@ -7,8 +7,8 @@ from phenoscale.config import Runtime
 from phenoscale.curation.config import CurateConfig
 from phenoscale.errors import UserError
 from phenoscale.operations.execute import execute
+from phenoscale.operations.launchers.table import LAUNCHERS
 from phenoscale.operations.stage_table import find_stage
-from phenoscale.stages import plan_stage
 from tests.support.screens import make_tiny_store
 
 
@@ -59,12 +59,15 @@ def test_an_unknown_stage_is_refused_with_the_names_that_exist():
         find_stage("crate")
 
 
-def test_a_stage_that_breaks_is_on_record_as_failed(store, workspace):
-    config = _config(store, workspace)
-    folder = plan_stage(find_stage("curate").load_function(), config).path
-    (folder / "manifest.json").mkdir(parents=True)
+def launch_nothing(stage, config, *, observe):
+    """A launcher with a bug."""
+    raise OSError(f"{stage} has no manifest")
+
+
+def test_a_stage_that_breaks_is_on_record_as_failed(store, workspace, monkeypatch):
+    monkeypatch.setitem(LAUNCHERS, "in_process", f"{__name__}:launch_nothing")
     with pytest.raises(OSError, match="manifest"):
-        execute("curate", config)
+        execute("curate", _config(store, workspace))
     (run,) = _runs(workspace)
     assert run.info.status == "FAILED"
     assert "manifest" in run.data.tags["failure"]
