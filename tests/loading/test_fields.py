@@ -162,7 +162,12 @@ def test_a_channel_may_be_read_twice(manifest, fields):
     np.testing.assert_array_equal(twice.start_field(4).result(), whole[[2, 0, 2]])
 
 
-def test_plates_are_told_apart_by_store_and_place(mixed, fields):
+def test_a_plate_is_one_plate_in_whichever_stores_it_lies(mixed):
+    joined = dataclasses.replace(mixed, frame=mixed.frame.assign(screen="one"))
+    assert np.bincount(joined.plates).tolist() == [33]
+
+
+def test_plates_of_equal_names_in_several_screens_are_told_apart(mixed, fields):
     assert np.bincount(mixed.plates).tolist() == [11, 11, 11]
     names = fields.frame["experiment"] + "/" + fields.frame["plate"]
     for plate in range(4):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from phenoscale.errors import RetryError, UserError
 from phenoscale.loading.grid import check_fits
-from phenoscale.schema.keys import WELL_KEY
+from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
+from phenoscale.schema.labels import key_labels
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.screen import channel_indices
 from phenoscale.screens.store import ScreenStore, open_screen, united_channels
@@ -74,8 +75,11 @@ class ManifestFields:
 
     @cached_property
     def plates(self) -> NDArray[np.int64]:
-        """A number for the plate of each row, [N]: rows of one plate of one store have the same."""
-        return np.unique(self._places[:, :2], axis=0, return_inverse=True)[1].reshape(-1)
+        """A number for the plate of each row, [N]: rows of one plate have the same, in whichever store."""
+        order = self.in_store_order()
+        numbers = np.empty(len(self), dtype=np.int64)
+        numbers[order] = pd.factorize(key_labels(self.frame, PLATE_KEY)[order])[0]
+        return numbers
 
     def present_of(self, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Which channels the given rows have, [N, C]; None if all of them have all."""

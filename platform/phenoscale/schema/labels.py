@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,27 +25,23 @@ def key_labels(frame: pd.DataFrame, key: Sequence[str]) -> Labels:
 
     The unnamed screen is left out; `/` and `%` inside a name are escaped.
     """
-    columns = [_escaped(frame[name]) for name in key]
-    if key[0] == "screen":
-        columns[0] = np.where(columns[0] == "", "", np.char.add(columns[0], "/"))
-        columns[:2] = [np.char.add(columns[0], columns[1])]
-    labels = columns[0]
-    for column in columns[1:]:
-        labels = np.char.add(np.char.add(labels, "/"), column)
+    codes = frame.groupby(list(key), sort=False, dropna=False).ngroup().to_numpy()
+    first = np.unique(codes, return_index=True)[1]
+    names = frame[list(key)].iloc[first].itertuples(index=False, name=None)
+    can_be_unnamed = key[0] == "screen"
+    texts = [_joined(values[1:] if can_be_unnamed and values[0] == "" else values) for values in names]
+    labels: Labels = np.array(texts, dtype=np.str_)[codes]
     return labels
 
 
 def short_labels(frame: pd.DataFrame, column: str) -> Labels:
     """The names in a column of `KEY_OF`, with as much of what holds them as tells them apart here."""
     key = KEY_OF[column]
-    whole = len(np.unique(key_labels(frame, key)))
-    for start in range(len(key) - 1, 0, -1):
-        labels = key_labels(frame, key[start:])
-        if len(np.unique(labels)) == whole:
-            return labels
-    return key_labels(frame, key)
+    num_keys = len(frame[list(key)].drop_duplicates())
+    starts = range(len(key) - 1, -1, -1)
+    shortest = next(n for n in starts if len(frame[list(key[n:])].drop_duplicates()) == num_keys)
+    return key_labels(frame, key[shortest:])
 
 
-def _escaped(names: pd.Series[str]) -> Labels:
-    texts = names.astype(str)
-    return texts.str.replace("%", "%25").str.replace("/", "%2F").to_numpy(dtype=np.str_)
+def _joined(names: Iterable[object]) -> str:
+    return "/".join(str(name).replace("%", "%25").replace("/", "%2F") for name in names)
