@@ -6,8 +6,9 @@ from pathlib import Path
 
 from phenoscale.cli.arguments import build_parser
 from phenoscale.cli.main import top_help
-from phenoscale.cli.verbs import VERBS, Verb, find
+from phenoscale.cli.verbs import VERBS, Verb
 from phenoscale.config import Config, Runtime
+from phenoscale.references import find
 
 TARGET = Path(__file__).parent / "verbs.md"
 _HEAD = """# Verbs

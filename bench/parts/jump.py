@@ -22,8 +22,8 @@ import pandas as pd
 
 from parts.copairs_reference import peak_mb
 from phenoscale.benchmarks.profiles.average_precision import judge, null_average_precisions, query_p_values
+from phenoscale.benchmarks.profiles.config import JumpColumns, Significance
 from phenoscale.benchmarks.profiles.jump import rank_replicates
-from phenoscale.benchmarks.profiles.jump_config import JumpColumns, Significance
 from phenoscale.benchmarks.profiles.profile_tables import Profiles
 from phenoscale.stats.threads import num_blas_threads
 

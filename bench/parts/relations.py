@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from phenoscale.benchmarks.relations.compound_gene import Activities, Draw, draw_items, score_draws
-from phenoscale.benchmarks.relations.relations_config import CompoundGeneConfig, StringRecallConfig
+from phenoscale.benchmarks.relations.config import CompoundGeneConfig, StringRecallConfig
 from phenoscale.benchmarks.relations.string_fpr import string_recall_rows
 from phenoscale.benchmarks.relations.string_links import Links
 from phenoscale.schema.maps import PerturbationMap

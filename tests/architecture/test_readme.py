@@ -8,9 +8,10 @@ import pytest
 
 from phenoscale.cli.arguments import parse_arguments
 from phenoscale.cli.main import split_verb
-from phenoscale.cli.verbs import VERBS, find
+from phenoscale.cli.verbs import VERBS
 from phenoscale.config import load_config
 from phenoscale.recipes import find_recipe
+from phenoscale.references import find
 from tests.architecture.tree import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/operations.md")

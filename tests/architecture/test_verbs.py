@@ -8,10 +8,11 @@ import sys
 import pytest
 
 from phenoscale.cli.arguments import build_parser
-from phenoscale.cli.verbs import VERBS, find
+from phenoscale.cli.verbs import VERBS
 from phenoscale.config import Config
 from phenoscale.config.flags import sections_in
 from phenoscale.operations.stage_table import STAGES
+from phenoscale.references import find
 from tests.architecture.tree import ROOT
 
 HEAVY = ("torch", "mlflow", "kfp", "pandas", "pydantic", "matplotlib", "plotly", "sklearn", "scipy")
@@ -87,7 +88,8 @@ def test_top_level_help_imports_nothing_heavy():
 def test_help_of_a_verb_imports_neither_torch_nor_mlflow(name):
     code = (
         "import sys\n"
-        "from phenoscale.cli.verbs import VERBS, find\n"
+        "from phenoscale.cli.verbs import VERBS\n"
+        "from phenoscale.references import find\n"
         f"find(VERBS[{name!r}].config)\n"
         "print([name for name in ('torch', 'timm', 'mlflow', 'kfp', 'matplotlib') if name in sys.modules])\n"
     )

@@ -17,17 +17,17 @@ import pytest
 from scipy.stats import binom, false_discovery_control, ks_2samp
 
 from phenoscale.benchmarks.gene_sets.clusters import cluster_p_values
-from phenoscale.benchmarks.gene_sets.clusters_config import ClustersConfig
+from phenoscale.benchmarks.gene_sets.config import ClustersConfig
 from phenoscale.benchmarks.profiles.average_precision import judge, query_p_values
-from phenoscale.benchmarks.profiles.jump_config import ActivityConfig
+from phenoscale.benchmarks.profiles.config import ActivityConfig
 from phenoscale.benchmarks.profiles.phenotypic import rank_activity
 from phenoscale.benchmarks.profiles.profile_tables import Profiles
 from phenoscale.benchmarks.relations.annotations import make_source
 from phenoscale.benchmarks.relations.recall_null import Permutations, permute_recall
+from phenoscale.benchmarks.wells.config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.consistency import draw_pairs, find_replicates
 from phenoscale.benchmarks.wells.magnitude import magnitude_p_values
 from phenoscale.benchmarks.wells.signal import signal_p_values
-from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.genes import arm_lookup

@@ -2,7 +2,8 @@
 
 import pytest
 
-from phenoscale.benchmarks.config import BenchmarkConfig, RecallConfig
+from phenoscale.benchmarks.config import BenchmarkConfig
+from phenoscale.benchmarks.relations.config import RecallConfig
 from phenoscale.config import fingerprint, load_config, parse_config
 from phenoscale.errors import UserError
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.config import BatchEffectConfig, ConsistencyConfig
 from phenoscale.benchmarks.relations.annotations import read_annotations
+from phenoscale.benchmarks.relations.config import ProximityConfig
 from phenoscale.benchmarks.relations.proximity import proximity_rows
-from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
 from phenoscale.benchmarks.relations.recall import Bootstrap, recall_rows
 from phenoscale.benchmarks.relations.recall_null import Permutations, recall_p_values
-from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
+from phenoscale.benchmarks.wells.batch_effect import arm_rows, well_rows
+from phenoscale.benchmarks.wells.config import BatchEffectConfig, ConsistencyConfig
 from phenoscale.benchmarks.wells.consistency import consistency_rows
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import MapConfig
@@ -83,8 +83,8 @@ def _recall_lines(title, found, *, num_permutations, resamples=300):
 
 
 def _arm_lines(title, found):
-    predicted = arm_row(found, _arms(), config=BatchEffectConfig(num_resamples=100))
-    score = proximity_rows(found, _arms(), config=ProximityConfig())
+    predicted = arm_rows(found, genes=_arms(), config=BatchEffectConfig(num_resamples=100))[0]
+    score = proximity_rows(found, genes=_arms(), config=ProximityConfig())
     biased = [row.source for row in score[1:] if row.low is not None and row.low > 0.5]
     chance = predicted.settings["chance"]
     accuracy = "-" if predicted.value is None else f"{predicted.value:.3f} (chance {chance:.3f})"

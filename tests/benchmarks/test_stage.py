@@ -6,19 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.config import (
+from phenoscale.benchmarks.config import BenchmarkConfig
+from phenoscale.benchmarks.relations.config import RECALL, RecallConfig
+from phenoscale.benchmarks.stage import run_benchmark
+from phenoscale.benchmarks.wells.config import (
+    BATCH_EFFECT,
+    CONSISTENCY,
+    MOA,
     BatchEffectConfig,
-    BenchmarkConfig,
     ConsistencyConfig,
     MoaConfig,
-    RecallConfig,
-)
-from phenoscale.benchmarks.stage import (
-    run_batch_effect,
-    run_benchmark,
-    run_consistency,
-    run_moa,
-    run_recall,
 )
 from phenoscale.config import Runtime
 from phenoscale.errors import UserError
@@ -138,7 +135,7 @@ def test_a_screen_without_genes_says_why_recall_is_skipped(screen, tmp_path):
     )
     rows = read_rows(run_benchmark(bare).path)
     reasons = {row.benchmark: row.settings["reason"] for row in _find(rows, metric="skipped")}
-    assert "no annotations" in reasons["recall"]
+    assert reasons["recall"] == "needs --annotations"
     assert "no `moa` column" in reasons["moa"]
     assert _find(rows, benchmark="batch_effect", step="0_none")
 
@@ -156,7 +153,7 @@ def test_mechanisms_are_scored_where_the_wells_name_them(screen, tmp_path):
     assert [row.metric for row in rows] == ["nsc_accuracy", "nscb_accuracy"]
     # Every gene is in every experiment, so no treatment keeps a candidate in another batch.
     assert (rows[1].value, rows[1].n) == (None, 0)
-    alone = run_moa(MoaConfig(embeddings=str(tmp_path)))
+    alone = MOA.run(MoaConfig(embeddings=str(tmp_path)))
     assert [row.value for row in alone] == [row.value for row in rows]
 
 
@@ -177,7 +174,7 @@ def test_one_map_and_one_pair_table_are_enough_for_recall(screen, tmp_path):
     ).to_parquet(tmp_path / "map.parquet")
     (tmp_path / "first.csv").write_text("entity1,entity2\nG1,G2\nG3,G4\n")
     (tmp_path / "second.csv").write_text("entity1,entity2\nG1,G9\nG9,G1\nQ,G1\n")
-    rows = run_recall(
+    rows = RECALL.run(
         RecallConfig(
             map=str(tmp_path / "map.parquet"),
             annotations=(str(tmp_path / "first.csv"), str(tmp_path / "second.csv")),
@@ -190,7 +187,7 @@ def test_one_map_and_one_pair_table_are_enough_for_recall(screen, tmp_path):
         ("second", 0.05, 1, 1),
         ("second", 0.1, 1, 1),
     ]
-    full = run_recall(
+    full = RECALL.run(
         RecallConfig(map=config.maps["trained"], annotations=config.annotations, genes=config.genes)
     )
     assert [row.metric for row in full] == ["recall", "recall_within_arm", "recall_across_arms"]
@@ -200,9 +197,9 @@ def test_one_map_and_one_pair_table_are_enough_for_recall(screen, tmp_path):
 
 def test_single_benchmarks_return_the_rows_of_one_table(screen):
     _, config = screen
-    consistency = run_consistency(ConsistencyConfig(embeddings=config.embeddings["trained"], num_resamples=5))
+    consistency = CONSISTENCY.run(ConsistencyConfig(embeddings=config.embeddings["trained"], num_resamples=5))
     assert {row.metric for row in consistency} == {"ks_pooled", "cvm_pooled", "ks_mean", "cvm_mean"}
-    batch = run_batch_effect(
+    batch = BATCH_EFFECT.run(
         BatchEffectConfig(
             embeddings=config.embeddings["trained"],
             map=config.maps["trained"],
@@ -218,14 +215,14 @@ def test_single_benchmarks_return_the_rows_of_one_table(screen):
 def test_missing_inputs_are_asked_for_by_their_flag(screen):
     _, config = screen
     with pytest.raises(UserError, match="--map"):
-        run_recall(RecallConfig())
+        RECALL.run(RecallConfig())
     with pytest.raises(UserError, match="--annotations"):
-        run_recall(RecallConfig(map=config.maps["trained"]))
+        RECALL.run(RecallConfig(map=config.maps["trained"]))
     with pytest.raises(UserError, match="--genes"):
-        run_batch_effect(BatchEffectConfig(map=config.maps["trained"]))
-    with pytest.raises(UserError, match="got neither"):
-        run_batch_effect(BatchEffectConfig())
+        BATCH_EFFECT.run(BatchEffectConfig(map=config.maps["trained"]))
+    with pytest.raises(UserError, match="needs --embeddings or --map, got none"):
+        BATCH_EFFECT.run(BatchEffectConfig())
     with pytest.raises(UserError, match="got neither"):
         run_benchmark(BenchmarkConfig())
     with pytest.raises(UserError, match="--embeddings"):
-        run_moa(MoaConfig())
+        MOA.run(MoaConfig())

@@ -7,9 +7,10 @@ import pytest
 
 from phenoscale.cli.arguments import build_parser, parse_arguments
 from phenoscale.cli.main import split_verb
-from phenoscale.cli.verbs import VERBS, find
+from phenoscale.cli.verbs import VERBS
 from phenoscale.config import Config, Runtime
 from phenoscale.operations.stage_table import STAGES
+from phenoscale.references import find
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from phenoscale.benchmarks.config import BatchEffectConfig, BenchmarkConfig, ConsistencyConfig, RecallConfig
+from phenoscale.benchmarks.config import BenchmarkConfig
+from phenoscale.benchmarks.relations.config import RecallConfig
 from phenoscale.benchmarks.stage import run_benchmark
+from phenoscale.benchmarks.wells.config import BatchEffectConfig, ConsistencyConfig
 from phenoscale.config import Config, Runtime, setting
 from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.stage import run_map

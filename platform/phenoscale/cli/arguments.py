@@ -59,6 +59,7 @@ def parse_arguments(
 
 def build_parser(name: str, verb: Verb, *, config: type[Config]) -> argparse.ArgumentParser:
     """Return the parser of a verb: a group of flags for each section of its config."""
+    verb = verb.loaded()
     parser = _Parser(
         prog=f"phenoscale {name}",
         usage=_usage(name, verb),

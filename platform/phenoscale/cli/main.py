@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from phenoscale.cli.verbs import VERBS, Verb, find
+from phenoscale.cli.verbs import VERBS, Verb
 from phenoscale.errors import (
     EXIT_BUG,
     EXIT_DONE,
@@ -28,6 +28,7 @@ from phenoscale.errors import (
     UserError,
     exit_code_of,
 )
+from phenoscale.references import find
 
 if TYPE_CHECKING:
     from phenoscale.cli.arguments import Arguments

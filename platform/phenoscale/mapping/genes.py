@@ -13,6 +13,11 @@ from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.readable import listed_columns, readable
 
 
+def read_arms(path: str | Path) -> dict[str, str]:
+    """The arm of each gene of a gene table, refused as by `read_genes`."""
+    return arm_lookup(read_genes(path, columns=("arm",)))
+
+
 def read_genes(path: str | Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a gene table (CSV) with `gene`, `arm` and further columns.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from phenoscale.errors import UserError
+from phenoscale.references import find
 
 if TYPE_CHECKING:
     from phenoscale.config import Config
@@ -43,12 +43,12 @@ class Stage:
 
     def load_config_class(self) -> type[Config]:
         """Import the config class."""
-        found: type[Config] = _load(self.config)
+        found: type[Config] = find(self.config)
         return found
 
     def load_function(self) -> Callable[..., StageResult]:
         """Import the function that runs the stage."""
-        found: Callable[..., StageResult] = _load(self.function)
+        found: Callable[..., StageResult] = find(self.function)
         return found
 
 
@@ -159,8 +159,3 @@ def artifact_of(step: Step) -> str:
     """What Kubeflow's pages call the output of a pipeline's step, such as `embeddings_trained`."""
     name = find_stage(step.stage).artifact
     return f"{name}_{step.variant}" if step.variant else name
-
-
-def _load(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

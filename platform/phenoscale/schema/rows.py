@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -23,6 +23,38 @@ from phenoscale.schema.readable import require_file
 FORMAT = Format("phenoscale.rows", 1, way_out="run the benchmark again")
 ROWS_FILE = "rows.parquet"
 ROWS_JSON = "rows.json"
+
+# The words in rows that one package writes and another reads; what nobody else reads stands where it is made.
+STEP: Final = "step"
+"""Entry of a setting: how far the correction had gone."""
+BEFORE: Final = "0_none"
+FINAL: Final = "final"
+ORACLE: Final = "oracle"
+"""The encoder of rows about the planted truth."""
+SKIPPED: Final = "skipped"
+"""The metric of a row that says, as `reason`, why a benchmark has no other."""
+CHANCE: Final = "chance"
+"""Entry of a setting: the value of guessing; of the probe's `features`: the row of guessing."""
+
+RECALL: Final = "recall"
+"""A benchmark, and its metric."""
+RECALL_WITHIN_ARM: Final = "recall_within_arm"
+RECALL_ACROSS_ARMS: Final = "recall_across_arms"
+RECALL_DIFFERENCE: Final = "recall_difference"
+RECALL_P_VALUE: Final = "recall_p_value"
+RECALL_PERMUTED: Final = "recall_permuted"
+NULL_RECALL: Final = "null_recall"
+CONSISTENCY: Final = "consistency"
+KS_MEAN: Final = "ks_mean"
+KS_POOLED: Final = "ks_pooled"
+CVM_MEAN: Final = "cvm_mean"
+CVM_POOLED: Final = "cvm_pooled"
+MOA: Final = "moa"
+NSC_ACCURACY: Final = "nsc_accuracy"
+NSCB_ACCURACY: Final = "nscb_accuracy"
+BATCH_EFFECT: Final = "batch_effect"
+PROBE: Final = "probe"
+BALANCED_ACCURACY: Final = "balanced_accuracy"
 
 _SCHEMA = pa.schema(
     [

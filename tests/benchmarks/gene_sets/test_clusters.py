@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import ks_2samp
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenoscale.benchmarks.gene_sets.clusters import cluster_p_values, cluster_rows, run_clusters
-from phenoscale.benchmarks.gene_sets.clusters_config import ClustersConfig
+from phenoscale.benchmarks.gene_sets.clusters import cluster_p_values, cluster_rows
+from phenoscale.benchmarks.gene_sets.config import CLUSTERS, ClustersConfig
 from phenoscale.benchmarks.gene_sets.set_files import GeneSets, read_gene_sets
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
@@ -110,7 +110,7 @@ def test_permutation_p_values_of_random_sets_are_uniform_and_those_of_ks_are_not
 
 def test_rows_count_the_sets_without_enough_genes(tmp_path):
     file = tmp_path / "clusters.parquet"
-    rows = cluster_rows(_map(), sets=[GeneSets("mine", _SETS)], config=_config(output=str(file)))
+    rows = cluster_rows(_map(), clusters=[GeneSets("mine", _SETS)], config=_config(output=str(file)))
     values = {row.metric: row for row in rows}
     assert values["fraction_permutation_q"].value == pytest.approx(1 / 3)
     assert values["fraction_ks_q_larger"].source == "mine"
@@ -123,7 +123,9 @@ def test_zero_vectors_are_left_out_and_counted():
     vectors = found.embeddings.copy()
     vectors[[0, 50]] = 0
     rows = cluster_rows(
-        PerturbationMap(found.frame, vectors), sets=[GeneSets("mine", _SETS)], config=_config(min_genes=12)
+        PerturbationMap(found.frame, vectors),
+        clusters=[GeneSets("mine", _SETS)],
+        config=_config(min_genes=12),
     )
     assert {row.settings["zero_vectors"] for row in rows} == {2}
     assert {(row.n, row.excluded) for row in rows} == {(2, 3)}, "the set of g0 has eleven genes left"
@@ -135,9 +137,11 @@ def test_maps_that_name_a_gene_twice_and_unknown_symbols_are_refused():
     found = _map()
     twice = PerturbationMap(found.frame.assign(gene="same"), found.embeddings)
     with pytest.raises(UserError, match="entities more than once"):
-        cluster_rows(twice, sets=[GeneSets("mine", {"a": ("same", "same2")})], config=_config(min_genes=2))
+        cluster_rows(
+            twice, clusters=[GeneSets("mine", {"a": ("same", "same2")})], config=_config(min_genes=2)
+        )
     with pytest.raises(UserError, match="no cluster of mine has 10 genes"):
-        cluster_rows(found, sets=[GeneSets("mine", {"absent": _SETS["absent"]})], config=_config())
+        cluster_rows(found, clusters=[GeneSets("mine", {"absent": _SETS["absent"]})], config=_config())
 
 
 def test_the_verb_reads_a_map_and_a_file_of_sets(tmp_path, capsys):
@@ -146,7 +150,7 @@ def test_the_verb_reads_a_map_and_a_file_of_sets(tmp_path, capsys):
         "".join(f"{name}\t{' '.join(genes)}\n" for name, genes in _SETS.items())
     )
     config = _config(map=str(tmp_path / "map.parquet"), clusters=(str(tmp_path / "mine.tsv"),))
-    rows = run_clusters(config)
+    rows = CLUSTERS.run(config)
     line = [
         "benchmark",
         "clusters",
@@ -160,7 +164,7 @@ def test_the_verb_reads_a_map_and_a_file_of_sets(tmp_path, capsys):
     assert main([*line, "--num-resamples", "50", "--json"]) == 0
     assert [entry["value"] for entry in json.loads(capsys.readouterr().out)] == [row.value for row in rows]
     with pytest.raises(UserError, match="needs --clusters"):
-        run_clusters(_config(map=config.map))
+        CLUSTERS.run(_config(map=config.map))
 
 
 def test_the_complexes_of_corum_are_as_many_as_published():

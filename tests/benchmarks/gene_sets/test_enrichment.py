@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.gene_sets.clusters_config import EnrichmentConfig
-from phenoscale.benchmarks.gene_sets.enrichment import enrichment_rows, enrichment_table, run_enrichment
+from phenoscale.benchmarks.gene_sets.config import ENRICHMENT, EnrichmentConfig
+from phenoscale.benchmarks.gene_sets.enrichment import enrichment_rows, enrichment_table
 from phenoscale.benchmarks.gene_sets.set_files import GeneSets
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
@@ -70,7 +70,7 @@ def test_the_verb_reads_queries_from_flags_and_a_file(tmp_path, capsys):
     )
     (tmp_path / "query.txt").write_text("g0\ng1\n\n")
     paths = {"map": str(tmp_path / "map.parquet"), "clusters": (str(tmp_path / "mine.gmt"),)}
-    rows = run_enrichment(EnrichmentConfig(**paths, query=("g0", "g1"), min_genes=2, max_p=1.0))
+    rows = ENRICHMENT.run(EnrichmentConfig(**paths, query=("g0", "g1"), min_genes=2, max_p=1.0))
     line = [
         "benchmark",
         "enrichment",
@@ -84,6 +84,6 @@ def test_the_verb_reads_queries_from_flags_and_a_file(tmp_path, capsys):
     assert main([*line, "--query-file", str(tmp_path / "query.txt"), "--min-genes", "2", "--json"]) == 0
     assert [entry["value"] for entry in json.loads(capsys.readouterr().out)] == [row.value for row in rows]
     with pytest.raises(UserError, match="got none; give --query or --query-file"):
-        run_enrichment(EnrichmentConfig(**paths))
+        ENRICHMENT.run(EnrichmentConfig(**paths))
     with pytest.raises(UserError, match="does not exist"):
-        run_enrichment(EnrichmentConfig(**paths, query_file=str(tmp_path / "none.txt")))
+        ENRICHMENT.run(EnrichmentConfig(**paths, query_file=str(tmp_path / "none.txt")))

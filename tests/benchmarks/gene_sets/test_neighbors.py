@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenoscale.benchmarks.gene_sets.clusters_config import NeighborsConfig
+from phenoscale.benchmarks.gene_sets.config import NeighborsConfig
 from phenoscale.benchmarks.gene_sets.neighbors import find_neighbors, run_neighbors
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError

@@ -20,7 +20,7 @@ from phenoscale.benchmarks.profiles.average_precision import (
     query_p_values,
     random_subsets,
 )
-from phenoscale.benchmarks.profiles.jump_config import Significance
+from phenoscale.benchmarks.profiles.config import Significance
 
 
 def _slow_ap(positives, negatives):

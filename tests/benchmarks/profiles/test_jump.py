@@ -7,21 +7,21 @@ import pandas as pd
 import pytest
 
 from phenoscale.benchmarks.profiles.average_precision import judge, num_configurations
-from phenoscale.benchmarks.profiles.jump import (
-    detected_consensus,
-    rank_compounds,
-    rank_replicates,
-    run_detection,
-    run_matching,
-    run_siblings,
-    with_targets,
-)
-from phenoscale.benchmarks.profiles.jump_config import (
+from phenoscale.benchmarks.profiles.config import (
+    JUMP_DETECTION,
+    JUMP_MATCHING,
+    JUMP_SIBLINGS,
     JumpColumns,
     JumpDetectionConfig,
     JumpMatchingConfig,
     JumpSiblingsConfig,
     Significance,
+)
+from phenoscale.benchmarks.profiles.jump import (
+    detected_consensus,
+    rank_compounds,
+    rank_replicates,
+    with_targets,
 )
 from phenoscale.benchmarks.profiles.profile_tables import read_profiles
 from phenoscale.benchmarks.published.numbers import published_rows
@@ -164,7 +164,7 @@ def test_planted_effects_are_detected_and_noise_is_not(tmp_path):
     judged = judge(ranked, significance=Significance(null="exact"))
     assert set(judged.names[judged.is_retrieved].tolist()) >= set(strong)
     assert judged.is_retrieved.sum() <= 12
-    fraction, precision = run_detection(JumpDetectionConfig(profiles=place, null_size=5000))
+    fraction, precision = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=5000))
     assert (fraction.metric, precision.metric) == ("fraction_retrieved", "mean_average_precision")
     assert fraction.settings["interval"] == "bootstrap over groups"
     assert fraction.n == 40
@@ -173,9 +173,9 @@ def test_planted_effects_are_detected_and_noise_is_not(tmp_path):
 def test_rows_name_a_dataset_only_where_it_is_given(tmp_path):
     for plate in "pq":
         place = _plate(tmp_path / "plates", plate, effects=_directions(["a", "b"]))
-    silent = run_detection(JumpDetectionConfig(profiles=place, null_size=1000))[0]
+    silent = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=1000))[0]
     assert silent.source == "" and "dataset" not in silent.settings
-    named = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, dataset="CPJUMP1"))[0]
+    named = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=1000, dataset="CPJUMP1"))[0]
     assert (named.source, named.settings["dataset"]) == ("CPJUMP1", "CPJUMP1")
 
 
@@ -183,7 +183,7 @@ def test_perturbations_with_one_replicate_are_counted_as_excluded(tmp_path):
     effects = _directions(["a", "b", "c"])
     _plate(tmp_path / "plates", "p", effects=effects)
     place = _plate(tmp_path / "plates", "q", effects={name: effects[name] for name in "ab"})
-    row = run_detection(JumpDetectionConfig(profiles=place, null_size=1000))[0]
+    row = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=1000))[0]
     assert (row.n, row.excluded) == (2, 1)
 
 
@@ -191,15 +191,15 @@ def test_plates_without_controls_or_replicates_are_refused(tmp_path):
     effects = _directions(["a", "b"])
     alone = _plate(tmp_path / "alone", "p", effects=effects)
     with pytest.raises(UserError, match="two replicates"):
-        run_detection(JumpDetectionConfig(profiles=alone))
+        JUMP_DETECTION.run(JumpDetectionConfig(profiles=alone))
     _plate(tmp_path / "bare", "p", effects=effects)
     bare = _plate(tmp_path / "bare", "q", effects=effects, controls=0)
     with pytest.raises(UserError, match=r"plates \['q'\] have no negative control"):
-        run_detection(JumpDetectionConfig(profiles=bare))
+        JUMP_DETECTION.run(JumpDetectionConfig(profiles=bare))
     silent = _plate(tmp_path / "silent", "p", effects={"a": np.zeros(40), "b": np.zeros(40)})
     _plate(tmp_path / "silent", "q", effects={"a": np.zeros(40), "b": np.zeros(40)}, seed=1)
     with pytest.raises(UserError, match="siblings are retrieved among detected ones"):
-        run_siblings(JumpSiblingsConfig(profiles=silent, null_size=1000))
+        JUMP_SIBLINGS.run(JumpSiblingsConfig(profiles=silent, null_size=1000))
 
 
 def test_planted_siblings_are_found_for_compounds_of_either_sign_and_for_guides_of_one(tmp_path):
@@ -214,11 +214,11 @@ def test_planted_siblings_are_found_for_compounds_of_either_sign_and_for_guides_
     compounds = JumpSiblingsConfig(
         profiles=place, targets=str(tmp_path / "targets.csv"), null="exact", null_size=10_000
     )
-    assert run_siblings(compounds)[0].value == 1.0
-    guides = run_siblings(compounds.model_copy(update={"siblings": "guides"}))
+    assert JUMP_SIBLINGS.run(compounds)[0].value == 1.0
+    guides = JUMP_SIBLINGS.run(compounds.model_copy(update={"siblings": "guides"}))
     assert guides[0].value == 0.0  # one of three guides points the other way
     assert guides[0].n == 12
-    assert guides[1].value < run_siblings(compounds)[1].value
+    assert guides[1].value < JUMP_SIBLINGS.run(compounds)[1].value
 
 
 def test_compounds_are_matched_with_the_genes_that_they_target(tmp_path):
@@ -235,20 +235,20 @@ def test_compounds_are_matched_with_the_genes_that_they_target(tmp_path):
     listed = pd.DataFrame({"broad_sample": list(compounds), "target_list": [n[1:] for n in compounds]})
     listed.to_csv(targets, sep="\t", index=False)
     config = JumpMatchingConfig(**places, targets=str(targets), null="exact", null_size=10_000)
-    fraction, precision = run_matching(config)
+    fraction, precision = JUMP_MATCHING.run(config)
     assert (fraction.value, precision.value) == (1.0, 1.0)
     assert (fraction.n, fraction.settings["num_detected"]) == (30, 90)
     listed.assign(target_list=list(reversed(listed["target_list"]))).to_csv(targets, sep="\t", index=False)
-    assert run_matching(config)[0].value < 0.2
+    assert JUMP_MATCHING.run(config)[0].value < 0.2
 
 
 def test_features_that_one_plate_lacks_are_counted_in_the_rows(tmp_path):
     strong = _directions([f"s{number}" for number in range(10)])
     for plate in "pq":
         place = _plate(tmp_path / "plates", plate, effects=strong)
-    detected = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
+    detected = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
     assert "dropped_features" not in detected[0].settings
     short = pd.read_csv(tmp_path / "plates" / "q.csv").drop(columns=["f0", "f1", "f2"])
     short.to_csv(tmp_path / "plates" / "q.csv", index=False)
-    detected = run_detection(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
+    detected = JUMP_DETECTION.run(JumpDetectionConfig(profiles=place, null_size=1000, num_resamples=0))
     assert detected[0].settings["dropped_features"] == 3

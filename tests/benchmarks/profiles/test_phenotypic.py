@@ -5,20 +5,17 @@ import pandas as pd
 import pytest
 
 from phenoscale.benchmarks.profiles.average_precision import judge
-from phenoscale.benchmarks.profiles.jump import rank_replicates
-from phenoscale.benchmarks.profiles.jump_config import (
+from phenoscale.benchmarks.profiles.config import (
+    ACTIVITY,
+    PERCENT_REPLICATING,
+    PHENOTYPIC_CONSISTENCY,
     ActivityConfig,
     JumpColumns,
     PercentReplicatingConfig,
     PhenotypicConsistencyConfig,
 )
-from phenoscale.benchmarks.profiles.phenotypic import (
-    rank_activity,
-    replicating_row,
-    run_activity,
-    run_percent_replicating,
-    run_phenotypic_consistency,
-)
+from phenoscale.benchmarks.profiles.jump import rank_replicates
+from phenoscale.benchmarks.profiles.phenotypic import rank_activity, replicating_row
 from phenoscale.benchmarks.profiles.profile_tables import Profiles, read_profiles
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
@@ -78,7 +75,7 @@ def test_activity_with_the_columns_of_jump_is_perturbation_detection(real_data):
 def test_active_perturbations_of_an_embedding_table_are_found_and_noise_is_not(tmp_path):
     for signal, least, most in ((1.5, 0.95, 1.0), (0.0, 0.0, 0.1)):
         place = _written(tmp_path / str(signal), _table(signal=signal))
-        fraction, precision = run_activity(ActivityConfig(profiles=place, null="exact"))
+        fraction, precision = ACTIVITY.run(ActivityConfig(profiles=place, null="exact"))
         assert least <= fraction.value <= most
         assert fraction.settings["negative_same"] == ["experiment", "plate"]
         assert (fraction.n, fraction.benchmark) == (30, "phenotypic_activity")
@@ -103,7 +100,7 @@ def test_positives_may_have_to_differ_in_a_column():
 def test_genes_whose_perturbations_are_alike_are_consistent(tmp_path):
     for signal, least, most in ((2.0, 0.9, 1.0), (0.0, 0.0, 0.1)):
         place = _written(tmp_path / str(signal), _table(signal=signal))
-        row = run_phenotypic_consistency(PhenotypicConsistencyConfig(profiles=place, null="exact"))[0]
+        row = PHENOTYPIC_CONSISTENCY.run(PhenotypicConsistencyConfig(profiles=place, null="exact"))[0]
         assert least <= row.value <= most
         assert (row.n, row.source) == (15, "gene")
 
@@ -111,13 +108,13 @@ def test_genes_whose_perturbations_are_alike_are_consistent(tmp_path):
 def test_a_column_that_is_not_there_or_groups_nothing_is_refused(tmp_path):
     place = _written(tmp_path, _table())
     with pytest.raises(UserError, match="needs `moa`"):
-        run_phenotypic_consistency(PhenotypicConsistencyConfig(profiles=place, label="moa"))
+        PHENOTYPIC_CONSISTENCY.run(PhenotypicConsistencyConfig(profiles=place, label="moa"))
     with pytest.raises(UserError, match="two perturbations share"):
-        run_phenotypic_consistency(PhenotypicConsistencyConfig(profiles=place, label="perturbation"))
+        PHENOTYPIC_CONSISTENCY.run(PhenotypicConsistencyConfig(profiles=place, label="perturbation"))
     with pytest.raises(UserError, match="two comparable rows"):
-        run_activity(ActivityConfig(profiles=place, group_by="well", positive_different=("well",)))
+        ACTIVITY.run(ActivityConfig(profiles=place, group_by="well", positive_different=("well",)))
     with pytest.raises(UserError, match="no negative control"):
-        run_activity(ActivityConfig(profiles=place, negative_control="yes"))
+        ACTIVITY.run(ActivityConfig(profiles=place, negative_control="yes"))
 
 
 def test_percent_replicating_equals_a_slow_twin():
@@ -149,7 +146,7 @@ def test_replicating_of_noise_is_chance_and_matching_compares_perturbations(tmp_
     assert abs(row.value - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 400)
     place = _written(tmp_path, _table(signal=2.0))
     config = PercentReplicatingConfig(profiles=place, group_by="gene", different="perturbation")
-    matching = run_percent_replicating(config)[0]
+    matching = PERCENT_REPLICATING.run(config)[0]
     assert (matching.metric, matching.n, matching.value) == ("fraction_matching", 15, 1.0)
     shuffled = _table(signal=0.0)
     chance = replicating_row(_profiles(shuffled), config=config)

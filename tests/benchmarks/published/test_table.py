@@ -6,7 +6,7 @@ import pytest
 
 from phenoscale.benchmarks.published.numbers import published_rows
 from phenoscale.benchmarks.published.table import run_table
-from phenoscale.benchmarks.suite.suite_config import TableConfig
+from phenoscale.benchmarks.suite.config import TableConfig
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.rows import Row, canonical_setting, write_rows

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.relations.annotation_config import AnnotationsConfig
 from phenoscale.benchmarks.relations.annotation_import import run_annotations
 from phenoscale.benchmarks.relations.annotations import read_annotations
+from phenoscale.benchmarks.relations.config import AnnotationsConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map, write_bare_map
 

@@ -13,11 +13,10 @@ from phenoscale.benchmarks.relations.compound_gene import (
     compound_gene_rows,
     draw_items,
     locate_activities,
-    run_compound_gene,
     score_draws,
 )
 from phenoscale.benchmarks.relations.compound_truth import parse_compound_truth, read_compound_truth
-from phenoscale.benchmarks.relations.relations_config import CompoundGeneConfig
+from phenoscale.benchmarks.relations.config import COMPOUND_GENE, CompoundGeneConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map, write_bare_map
 from phenoscale.stats.precision_recall import expected_average_precision
@@ -154,7 +153,9 @@ def test_a_perfect_predictor_has_an_average_precision_of_one(side):
         }
     )
     part = parse_map(frame, np.concatenate([np.eye(len(genes)), compounds]), source="perfect")
-    rows = compound_gene_rows(part, truth, config=CompoundGeneConfig(num_seeds=3, by=side, gray_nm=1000.0))
+    rows = compound_gene_rows(
+        part, truth=truth, config=CompoundGeneConfig(num_seeds=3, by=side, gray_nm=1000.0)
+    )
     perfect = [row.value for row in rows if row.metric in ("average_precision", "roc_auc")]
     assert np.allclose(perfect, 1.0)
     assert len(perfect) == 14
@@ -162,7 +163,7 @@ def test_a_perfect_predictor_has_an_average_precision_of_one(side):
 
 def test_random_embeddings_score_as_random_scores_do_and_as_the_closed_form_says():
     truth = _truth(num_active=2)
-    rows = compound_gene_rows(_map(truth, signal=0.0), truth, config=CompoundGeneConfig(num_seeds=40))
+    rows = compound_gene_rows(_map(truth, signal=0.0), truth=truth, config=CompoundGeneConfig(num_seeds=40))
     found = _by_metric(rows, concentration_um=1.0, statistic="mean")
     expected = expected_average_precision(2, 22)
     assert abs(found["random_average_precision"].value - expected) < 0.02
@@ -180,7 +181,7 @@ def _by_metric(rows, **wanted):
 
 def test_planted_activity_is_found_and_grows_with_the_dose():
     truth = _truth()
-    rows = compound_gene_rows(_map(truth, signal=0.3), truth, config=CompoundGeneConfig(num_seeds=10))
+    rows = compound_gene_rows(_map(truth, signal=0.3), truth=truth, config=CompoundGeneConfig(num_seeds=10))
     means = [
         _by_metric(rows, concentration_um=dose, statistic="mean")["average_precision"].value for dose in DOSES
     ]
@@ -199,13 +200,13 @@ def test_mean_deviation_and_z_score_are_over_seeds():
     config = CompoundGeneConfig(num_seeds=5, seed=7, num_resamples=0)
     part = _map(truth, signal=0.2)
     found = _by_metric(
-        compound_gene_rows(part, truth, config=config), concentration_um="max", statistic="mean"
+        compound_gene_rows(part, truth=truth, config=config), concentration_um="max", statistic="mean"
     )
     singles = []
     for seed in range(7, 12):
         config = CompoundGeneConfig(num_seeds=1, seed=seed)
         rows = _by_metric(
-            compound_gene_rows(part, truth, config=config), concentration_um="max", statistic="mean"
+            compound_gene_rows(part, truth=truth, config=config), concentration_um="max", statistic="mean"
         )
         singles.append((rows["average_precision"].value, rows["random_average_precision"].value))
     ours, random = np.array(singles).T
@@ -231,7 +232,7 @@ PROGRAM = """
 import numpy as np
 from tests.benchmarks.relations.test_compound_gene import _map, _truth
 from phenoscale.benchmarks.relations.compound_gene import draw_items, locate_activities
-from phenoscale.benchmarks.relations.relations_config import CompoundGeneConfig
+from phenoscale.benchmarks.relations.config import CompoundGeneConfig
 config, truth = CompoundGeneConfig(num_seeds=3), _truth()
 activities = locate_activities(_map(truth, signal=0.1), truth, config=config)
 print([(d.query, activities.targets[d.items].tolist()) for d in draw_items(activities, config=config)])
@@ -291,7 +292,7 @@ def test_the_verb_reads_its_files_and_counts_what_it_cannot_use(tmp_path):
     config = CompoundGeneConfig(
         map=str(tmp_path / "map.parquet"), truth=str(tmp_path / "truth.csv"), num_seeds=2
     )
-    rows = run_compound_gene(config)
+    rows = COMPOUND_GENE.run(config)
     counts = {row.metric: (row.value, row.excluded) for row in rows if row.metric.startswith("num_")}
     assert counts["num_pairs"][1] == 1
     assert counts["num_active_pairs"][1] == 2
@@ -326,7 +327,7 @@ def test_maps_that_cannot_be_scored_are_refused_with_the_way_out():
         locate_activities(genes_only, truth, config=config)
     few = part.select(~part.frame["perturbation"].isin([f"g{n:02d}" for n in range(45)]).to_numpy())
     with pytest.raises(UserError, match="enough negatives"):
-        compound_gene_rows(few, truth, config=config)
+        compound_gene_rows(few, truth=truth, config=config)
     with pytest.raises(UserError, match="gray zone"):
         CompoundGeneConfig(active_nm=100, gray_nm=10)
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
+from phenoscale.benchmarks.relations.config import ProximityConfig
 from phenoscale.benchmarks.relations.proximity import probability_above, proximity_rows
-from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import MapConfig
@@ -41,7 +41,7 @@ def test_all_pairs_inside_arms_are_scored_where_they_are_few():
     found, names = _map(generator.standard_normal((60, 5)))
     arms = {name: f"{index % 4}p" for index, name in enumerate(names)}
     config = ProximityConfig(max_pairs=200_000, num_resamples=0)
-    row = proximity_rows(found, arms, config=config)[0]
+    row = proximity_rows(found, genes=arms, config=config)[0]
     units = found.embeddings / np.linalg.norm(found.embeddings, axis=1, keepdims=True)
     left, right = np.triu_indices(60, 1)
     cosines, same = (units @ units.T)[left, right], left % 4 == right % 4
@@ -57,14 +57,14 @@ def test_random_genes_show_no_bias_and_a_planted_arm_effect_is_seen_until_it_is_
     steps = (CenterStep(batch_key="plate"), AggregateStep(), ArmCorrectionStep(min_num_genes=4))
     maps = fit_map(screen.table, config=MapConfig(steps=steps), genes=screen.genes).after_step
     before, after = (
-        proximity_rows(maps[name], arms, config=ProximityConfig())[0]
+        proximity_rows(maps[name], genes=arms, config=ProximityConfig())[0]
         for name in ("1_center", "2_arm_correction")
     )
     assert before.low > 0.7
     assert after.value == pytest.approx(0.5, abs=0.05)
     noise, names = _map(np.random.default_rng(0).standard_normal((200, 16)))
     random = proximity_rows(
-        noise, {name: f"{index % 5}q" for index, name in enumerate(names)}, config=ProximityConfig()
+        noise, genes={name: f"{index % 5}q" for index, name in enumerate(names)}, config=ProximityConfig()
     )
     assert random[0].low < 0.5 < random[0].high
     assert [row.source for row in random] == ["arms", "0q", "1q", "2q", "3q", "4q"]
@@ -73,4 +73,4 @@ def test_random_genes_show_no_bias_and_a_planted_arm_effect_is_seen_until_it_is_
 def test_a_map_without_two_arms_is_refused():
     found, names = _map(np.random.default_rng(0).standard_normal((30, 4)))
     with pytest.raises(UserError, match="needs two arms with at least 6 genes"):
-        proximity_rows(found, dict.fromkeys(names, "1p"), config=ProximityConfig())
+        proximity_rows(found, genes=dict.fromkeys(names, "1p"), config=ProximityConfig())

@@ -6,18 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.config import RecallConfig
 from phenoscale.benchmarks.relations.annotations import make_source
-from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
-from phenoscale.benchmarks.relations.recall import (
-    Bootstrap,
-    paired_recall_difference,
-    recall_rows,
-    score_pairs,
-    tail_ranks,
-    under_test,
-)
-from phenoscale.benchmarks.suite.suite_config import SuiteConfig
+from phenoscale.benchmarks.relations.config import ProximityConfig, RecallConfig
+from phenoscale.benchmarks.relations.recall import Bootstrap, recall_rows, score_pairs, tail_ranks, under_test
+from phenoscale.benchmarks.relations.recall_difference import paired_recall_difference
+from phenoscale.benchmarks.suite.config import SuiteConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map
 from tests.support.null_screens import ScreenSpec, simulate_screen

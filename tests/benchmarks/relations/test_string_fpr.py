@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from phenoscale.benchmarks.relations.annotations import read_annotations
-from phenoscale.benchmarks.relations.relations_config import StringRecallConfig
-from phenoscale.benchmarks.relations.string_fpr import genes_of_list, run_string_recall, string_recall_rows
+from phenoscale.benchmarks.relations.config import STRING_RECALL, StringRecallConfig
+from phenoscale.benchmarks.relations.string_fpr import genes_of_list, string_recall_rows
 from phenoscale.benchmarks.relations.string_links import Links, read_genes, read_links
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map, write_bare_map
@@ -136,14 +136,14 @@ def test_strings_own_files_and_a_csv_say_the_same(tmp_path):
     frame.to_csv(tmp_path / "links.csv", index=False)
     write_bare_map(tmp_path / "map.parquet", part)
     shared = {"map": str(tmp_path / "map.parquet"), "num_resamples": 5}
-    official = run_string_recall(
+    official = STRING_RECALL.run(
         StringRecallConfig(
             links=str(tmp_path / "9606.protein.links.v11.5.txt.gz"),
             proteins=str(tmp_path / "info.txt"),
             **shared,
         )
     )
-    table = run_string_recall(StringRecallConfig(links=str(tmp_path / "links.csv"), **shared))
+    table = STRING_RECALL.run(StringRecallConfig(links=str(tmp_path / "links.csv"), **shared))
     assert official == table
     assert len(table) == 8 and all(row.map for row in table)
 

@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.config import RecallConfig
-from phenoscale.benchmarks.stage import run_recall
+from phenoscale.benchmarks.relations.config import RECALL, RecallConfig
+from phenoscale.benchmarks.suite.config import SuiteConfig
 from phenoscale.benchmarks.suite.suite import run_suite
-from phenoscale.benchmarks.suite.suite_config import SuiteConfig
-from phenoscale.benchmarks.wells.signal import run_signal_consistency
-from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig
+from phenoscale.benchmarks.wells.config import SIGNAL_CONSISTENCY, SignalConsistencyConfig
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import write_embeddings
@@ -52,7 +50,7 @@ def _config(places, **more):
 def test_the_suite_gives_the_numbers_of_the_single_verb_and_the_pairs_by_number_of_sources(places):
     config = _config(places, only=("recall",), curve=(0.1,))
     rows = run_suite(config)
-    single = run_recall(RecallConfig(map=config.map, annotations=config.annotations, curve=(0.1,)))
+    single = RECALL.run(RecallConfig(map=config.map, annotations=config.annotations, curve=(0.1,)))
     known = {row for row in rows if row.source in ("one", "two")}
     assert known == set(single)
     assert {row.source for row in rows} - {"one", "two"} == {
@@ -88,7 +86,7 @@ def test_wells_alone_are_scored_by_everything_that_needs_wells_only(tmp_path):
     ran = {row.benchmark for row in rows if row.metric != "skipped"}
     assert ran >= {"consistency", "signal_consistency", "signal_magnitude", "batch_effect"}
     assert "phenotypic_activity" in ran
-    single = run_signal_consistency(SignalConsistencyConfig(embeddings=str(tmp_path)))
+    single = SIGNAL_CONSISTENCY.run(SignalConsistencyConfig(embeddings=str(tmp_path)))
     assert [row for row in rows if row.benchmark == "signal_consistency"] == single
     reasons = {row.benchmark: row.settings["reason"] for row in rows if row.metric == "skipped"}
     assert "moa" in reasons["moa"]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.config import BatchEffectConfig
-from phenoscale.benchmarks.wells.batch_effect import arm_row, well_rows
+from phenoscale.benchmarks.wells.batch_effect import arm_rows, well_rows
+from phenoscale.benchmarks.wells.config import BatchEffectConfig
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.genes import arm_lookup
@@ -155,8 +155,8 @@ def test_the_full_correction_brings_every_effect_of_a_simulated_screen_towards_c
         gap_after = after[target, "all"].value - chance
         assert gap_after < 0.45 * gap_before, target
     arms = arm_lookup(screen.genes)
-    uncorrected = arm_row(fitted.after_step["3_tvn"], arms, config=_CONFIG)
-    corrected = arm_row(fitted.map, arms, config=_CONFIG)
+    uncorrected = arm_rows(fitted.after_step["3_tvn"], genes=arms, config=_CONFIG)[0]
+    corrected = arm_rows(fitted.map, genes=arms, config=_CONFIG)[0]
     assert uncorrected.value > 0.8
     assert corrected.value < 0.36
     assert corrected.settings["chance"] == 0.25

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import cramervonmises_2samp, ks_2samp
 
-from phenoscale.benchmarks.config import ConsistencyConfig
+from phenoscale.benchmarks.wells.config import ConsistencyConfig
 from phenoscale.benchmarks.wells.consistency import consistency_rows, draw_pairs, find_replicates
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable

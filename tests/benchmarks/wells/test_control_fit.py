@@ -6,13 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.profiles.jump_config import ActivityConfig
-from phenoscale.benchmarks.profiles.phenotypic import run_activity
+from phenoscale.benchmarks.profiles.config import ACTIVITY, ActivityConfig
+from phenoscale.benchmarks.suite.config import SuiteConfig
 from phenoscale.benchmarks.suite.suite import run_suite
-from phenoscale.benchmarks.suite.suite_config import SuiteConfig
+from phenoscale.benchmarks.wells.config import SIGNAL_MAGNITUDE, SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.control_fit import control_fit
-from phenoscale.benchmarks.wells.magnitude import run_signal_magnitude
-from phenoscale.benchmarks.wells.signal_config import SignalMagnitudeConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep
@@ -74,7 +72,7 @@ def test_rows_of_every_test_against_the_controls_name_these_steps(tmp_path):
     magnitude = SignalMagnitudeConfig(embeddings=str(place), num_null=20, num_resamples=0)
     activity = ActivityConfig(profiles=str(place), null_size=100, num_resamples=0)
     suite = SuiteConfig(embeddings=str(place), only=("signal-magnitude", "phenotypic-activity"))
-    rows = [*run_signal_magnitude(magnitude), *run_activity(activity), *run_suite(suite)]
+    rows = [*SIGNAL_MAGNITUDE.run(magnitude), *ACTIVITY.run(activity), *run_suite(suite)]
     tested = [row for row in rows if row.metric != "skipped"]
     assert {row.benchmark for row in tested} == {"signal_magnitude", "phenotypic_activity"}
     assert {row.settings.get("fitted_on_controls") for row in tested} == {"center"}

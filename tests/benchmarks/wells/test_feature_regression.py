@@ -8,14 +8,13 @@ from sklearn.linear_model import ElasticNetCV
 from sklearn.metrics import r2_score
 
 from phenoscale.benchmarks.profiles.profile_tables import Profiles
+from phenoscale.benchmarks.wells.config import FEATURE_REGRESSION, FeatureRegressionConfig
 from phenoscale.benchmarks.wells.feature_regression import (
     feature_category,
     feature_rows,
     fit_transform,
-    run_feature_regression,
     score_features,
 )
-from phenoscale.benchmarks.wells.wells_config import FeatureRegressionConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 from tests.support.wells import in_two_screens
@@ -175,7 +174,7 @@ def test_the_verb_reads_files_and_knows_wells_by_any_spelling(tmp_path):
     frame = profiles.frame.assign(Metadata_Well=short)
     pd.concat([frame, features], axis=1).to_csv(tmp_path / "profiles.csv.gz", index=False)
     config = _config(embeddings=str(tmp_path / "wells"), profiles=str(tmp_path / "profiles.csv.gz"))
-    rows = run_feature_regression(config)
+    rows = FEATURE_REGRESSION.run(config)
     assert next(row for row in rows if row.source == "Intensity").value > 0.8
 
 
@@ -211,7 +210,7 @@ def test_what_cannot_be_scored_is_refused_with_the_way_out():
     with pytest.raises(UserError, match="twice"):
         score_features(table, bare, config=_config())
     with pytest.raises(UserError, match="--embeddings"):
-        run_feature_regression(FeatureRegressionConfig())
+        FEATURE_REGRESSION.run(FeatureRegressionConfig())
 
 
 def test_wells_of_two_screens_meet_their_own_profiles_and_an_experiment_is_named_with_its_screen():

@@ -7,12 +7,8 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from phenoscale.benchmarks.wells.magnitude import (
-    magnitude_p_values,
-    run_signal_magnitude,
-    signal_magnitude_rows,
-)
-from phenoscale.benchmarks.wells.signal_config import SignalMagnitudeConfig
+from phenoscale.benchmarks.wells.config import SIGNAL_MAGNITUDE, SignalMagnitudeConfig
+from phenoscale.benchmarks.wells.magnitude import magnitude_p_values, signal_magnitude_rows
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import write_embeddings
@@ -95,7 +91,7 @@ def test_a_perturbation_with_as_many_wells_as_controls_has_a_distance_and_no_p_v
 
 def test_the_verb_answers_json(tmp_path, capsys):
     write_embeddings(tmp_path / "wells", make_wells())
-    rows = run_signal_magnitude(_config(embeddings=str(tmp_path)))
+    rows = SIGNAL_MAGNITUDE.run(_config(embeddings=str(tmp_path)))
     line = ["benchmark", "signal-magnitude", "--embeddings", str(tmp_path), "--num-null", "199", "--json"]
     assert main([*line, "--num-resamples", "50"]) == 0
     assert [entry["value"] for entry in json.loads(capsys.readouterr().out)] == [row.value for row in rows]

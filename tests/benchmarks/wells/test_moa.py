@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from phenoscale.benchmarks.wells.config import MoaConfig
 from phenoscale.benchmarks.wells.moa import make_treatments, moa_rows, nearest_neighbors
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.center import CenterScaleStep, CenterStep, fit_center
@@ -69,7 +70,9 @@ def test_both_accuracies_equal_their_slow_twin(signal):
 
 
 def test_a_clear_mechanism_is_found_and_noise_is_chance():
-    clear, noise = (moa_rows(_table(signal=signal))[0] for signal in (6.0, 0.0))
+    clear, noise = (
+        moa_rows(_table(signal=signal), config=MoaConfig(standardize=False))[0] for signal in (6.0, 0.0)
+    )
     assert clear.value > 0.95
     assert noise.value < 0.4
     assert np.isclose(noise.settings["chance"], 4 / 34, atol=1e-6)
@@ -103,10 +106,12 @@ def test_treatments_with_too_few_crops_are_counted_as_excluded():
 
 def test_a_table_without_mechanisms_is_refused():
     table = _table()
-    with pytest.raises(UserError, match="needs `moa` filled"):
-        moa_rows(EmbeddingTable(table.frame.drop(columns="moa"), table.embeddings, "well"))
-    with pytest.raises(UserError, match="needs `moa` filled"):
-        moa_rows(_table(is_negative_control=True))
+    with pytest.raises(UserError, match="the wells have no `moa` column"):
+        moa_rows(
+            EmbeddingTable(table.frame.drop(columns="moa"), table.embeddings, "well"), config=MoaConfig()
+        )
+    with pytest.raises(UserError, match="needs `moa` of treatments"):
+        moa_rows(_table(is_negative_control=True), config=MoaConfig())
 
 
 # BASELINES.md (c), in percent: NSC over mean and median of the wells, NSCB over mean and median.
@@ -139,7 +144,7 @@ def test_real_well_profiles_give_the_measured_accuracies(real_data, name):
     rows = [
         row
         for aggregate in ("mean", "median")
-        for row in moa_rows(table, aggregate=aggregate, standardize=False)
+        for row in moa_rows(table, config=MoaConfig(aggregate=aggregate, standardize=False))
     ]
     percent = [round(100 * row.value) for row in (rows[0], rows[2], rows[1], rows[3])]
     assert tuple(percent) == pytest.approx(_MEASURED_WELLS[name], abs=1)
@@ -149,7 +154,9 @@ def test_real_well_profiles_give_the_measured_accuracies(real_data, name):
 def test_real_wells_lose_accuracy_when_six_controls_set_the_scale(real_data):
     table = well_profiles(real_data("bbbc021_singlecell_crops"))
     own, pooled = (
-        moa_rows(_corrected(table, f"plate center, {scale} scale"), standardize=False)[0].value
+        moa_rows(_corrected(table, f"plate center, {scale} scale"), config=MoaConfig(standardize=False))[
+            0
+        ].value
         for scale in ("own", "pooled")
     )
     assert own < pooled - 0.03
@@ -161,7 +168,7 @@ def test_real_crops_give_the_measured_accuracies_of_raw_pixel_statistics(real_da
         (table.embeddings - table.embeddings.mean(axis=0)) / table.embeddings.std(axis=0)
     )
     for name, measured in _MEASURED_CROPS.items():
-        rows = moa_rows(_corrected(scaled, name), standardize=name == "none")
+        rows = moa_rows(_corrected(scaled, name), config=MoaConfig(standardize=name == "none"))
         assert [row.n for row in rows] == [81, 73]
         assert [100 * row.value for row in rows] == pytest.approx(measured, abs=2)
 

@@ -6,7 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from phenoscale.benchmarks.wells.rxrx1 import make_task, run_rxrx1, rxrx1_rows
+from phenoscale.benchmarks.wells.config import RXRX1, Rxrx1Config
+from phenoscale.benchmarks.wells.rxrx1 import make_task, rxrx1_rows
 from phenoscale.benchmarks.wells.rxrx1_wells import (
     EXPERIMENTS,
     canonical_experiment,
@@ -17,7 +18,6 @@ from phenoscale.benchmarks.wells.rxrx1_wells import (
     parts_of,
     read_rxrx1_wells,
 )
-from phenoscale.benchmarks.wells.wells_config import Rxrx1Config
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 
@@ -172,10 +172,10 @@ def test_the_verb_takes_labels_from_the_published_metadata(tmp_path):
     )
     published.to_csv(tmp_path / "metadata.csv", index=False)
     shared = {"embeddings": str(tmp_path / "wells"), "num_resamples": 0}
-    rows = run_rxrx1(Rxrx1Config(metadata=(str(tmp_path / "metadata.csv"),), **shared))
+    rows = RXRX1.run(Rxrx1Config(metadata=(str(tmp_path / "metadata.csv"),), **shared))
     assert rows[0].value is not None and rows[0].settings["num_trained_classes"] == 3
     with pytest.raises(UserError, match="give --metadata"):
-        run_rxrx1(Rxrx1Config(**shared))
+        RXRX1.run(Rxrx1Config(**shared))
 
 
 def test_wrong_wells_are_refused_with_the_way_out(tmp_path):

@@ -7,12 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenoscale.benchmarks.wells.signal import (
-    run_signal_consistency,
-    signal_consistency_rows,
-    signal_p_values,
-)
-from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig
+from phenoscale.benchmarks.wells.config import SIGNAL_CONSISTENCY, SignalConsistencyConfig
+from phenoscale.benchmarks.wells.signal import signal_consistency_rows, signal_p_values
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
@@ -168,7 +164,7 @@ def test_one_replicate_is_an_exclusion_and_only_such_an_error():
 
 def test_the_verb_reads_wells_and_answers_rows(tmp_path, capsys):
     write_embeddings(tmp_path / "run" / "wells", make_wells())
-    rows = run_signal_consistency(_config(embeddings=str(tmp_path / "run")))
+    rows = SIGNAL_CONSISTENCY.run(_config(embeddings=str(tmp_path / "run")))
     assert isinstance(rows, RowTable) and rows[0].encoder == "test"
     line = ["benchmark", "signal-consistency", "--embeddings", str(tmp_path / "run"), "--num-null", "499"]
     assert main([*line, "--num-resamples", "50", "--json"]) == 0

@@ -23,26 +23,22 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from phenoscale.benchmarks.gene_sets.clusters_config import ClustersConfig
-from phenoscale.benchmarks.gene_sets.set_files import GeneSets, read_set_sources, sets_in_map
+from phenoscale.benchmarks.gene_sets.config import ClustersConfig
+from phenoscale.benchmarks.gene_sets.set_files import GeneSets, sets_in_map
 from phenoscale.benchmarks.relations.recall import under_test
-from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import Embeddings, write_parquet
-from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import bootstrap_mean
 from phenoscale.stats.ks_test import ks_test
 from phenoscale.stats.mean_cosines import directions, draw_distinct, drawn_sums
 from phenoscale.stats.p_values import q_values, upper_p_values
-from phenoscale.storage import check_output_file
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
 
-VERB = "benchmark clusters"
 _BETWEEN_AT_ONCE = 1_000_000
 _COLUMNS = (
     "cluster", "num_genes", "num_other_genes", "within_mean", "between_mean", "ks_statistic", "ks_sign",
@@ -50,25 +46,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def run_clusters(config: ClustersConfig, *, observe: Observer = ignore) -> RowTable:
-    """Cluster benchmark of one map against every file of gene sets."""
-    del observe  # over in seconds
-    place = require(config, "map", verb=VERB)
-    check_output_file(config.output, inputs=(place, *config.clusters))
-    found = read_map(place)
-    if not config.clusters:
-        raise UserError(f"{VERB} needs --clusters, got none; give a GMT file or a table cluster,gene")
-    sets = read_set_sources(config.clusters)
-    rows = cluster_rows(found, sets=sets, config=config)
-    return RowTable(replace(row, encoder=found.encoder, map=found.digest) for row in rows)
-
-
 def cluster_rows(
-    perturbation_map: PerturbationMap,
-    *,
-    sets: Sequence[GeneSets],
-    config: ClustersConfig,
-    settings: Mapping[str, Any] | None = None,
+    perturbation_map: PerturbationMap, *, clusters: Sequence[GeneSets], config: ClustersConfig
 ) -> list[Row]:
     """Shares of significant sets by each test, and the mean difference of cosines, for every source.
 
@@ -83,10 +62,9 @@ def cluster_rows(
         part = everything.select(~is_zero)
         shared = {
             **stratum,
-            **(settings or {}),
             **({"zero_vectors": int(is_zero.sum())} if is_zero.any() else {}),
         }
-        for source in sets:
+        for source in clusters:
             inside = sets_in_map(source, part.entities.tolist(), min_genes=config.min_genes)
             table = cluster_p_values(part.entities, part.embeddings, clusters=inside.members, config=config)
             tables.append(table.assign(source=source.name, **stratum))
@@ -94,9 +72,9 @@ def cluster_rows(
             rows += [replace(row, source=source.name) for row in made]
     if not any(len(table) for table in tables):
         raise UserError(
-            f"no cluster of {', '.join(source.name for source in sets)} has {config.min_genes} genes in the "
-            f"map; the map has names such as {perturbation_map.entities[:5].tolist()}: use the same symbols "
-            "in both, or lower --min-genes"
+            f"no cluster of {', '.join(source.name for source in clusters)} has {config.min_genes} genes in "
+            f"the map; the map has names such as {perturbation_map.entities[:5].tolist()}: use the same "
+            "symbols in both, or lower --min-genes"
         )
     if config.output:
         joined = pd.concat(tables, ignore_index=True)

@@ -8,7 +8,6 @@ K of them in the set, n drawn.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,32 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from phenoscale.benchmarks.gene_sets.clusters_config import EnrichmentConfig
-from phenoscale.benchmarks.gene_sets.set_files import GeneSets, read_set_sources, sets_in_map
+from phenoscale.benchmarks.gene_sets.config import EnrichmentConfig
+from phenoscale.benchmarks.gene_sets.set_files import GeneSets, sets_in_map
 from phenoscale.benchmarks.relations.recall import under_test
-from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.schema.maps import read_map
+from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.readable import readable
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.p_values import q_values
 
 VERB = "benchmark enrichment"
 
 
-def run_enrichment(config: EnrichmentConfig, *, observe: Observer = ignore) -> RowTable:
-    """Enrichment of query genes, one row per set, the smallest p first."""
-    del observe  # over in seconds
-    found = read_map(require(config, "map", verb=VERB))
-    if not config.clusters:
-        raise UserError(f"{VERB} needs --clusters, got none; give a GMT file or a table cluster,gene")
+def query_rows(
+    perturbation_map: PerturbationMap, *, clusters: Sequence[GeneSets], config: EnrichmentConfig
+) -> list[Row]:
+    """Enrichment of the query genes in every file of sets.
+
+    Raises:
+        UserError: no query, or what `enrichment_rows` refuses.
+    """
     query = [*config.query, *(_read_query(config.query_file) if config.query_file else ())]
     if not query:
         given = f"{config.query_file} is empty" if config.query_file else "got none"
-        raise UserError(f"{VERB} needs query genes, but {given}; give --query or --query-file")
-    map_genes = sorted(set(under_test(found).entities.tolist()))
-    rows = RowTable()
-    for sets in read_set_sources(config.clusters):
-        rows += enrichment_rows(query, map_genes, sets=sets, config=config)
-    return RowTable(replace(row, encoder=found.encoder, map=found.digest) for row in rows)
+        raise UserError(f"benchmark enrichment needs query genes, but {given}; give --query or --query-file")
+    map_genes = sorted(set(under_test(perturbation_map).entities.tolist()))
+    return [row for sets in clusters for row in enrichment_rows(query, map_genes, sets=sets, config=config)]
 
 
 def enrichment_rows(

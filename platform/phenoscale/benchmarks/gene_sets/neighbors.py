@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.gene_sets.clusters_config import NeighborsConfig
+from phenoscale.benchmarks.gene_sets.config import NeighborsConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.wells import nearest_name
-from phenoscale.stages import Observer, ignore
 from phenoscale.stats.cosines import unit_rows
 
 VERB = "benchmark neighbors"
@@ -61,9 +60,8 @@ class NeighborList(list[Neighbors]):
         return "\n".join(lines)
 
 
-def run_neighbors(config: NeighborsConfig, *, observe: Observer = ignore) -> NeighborList:
+def run_neighbors(config: NeighborsConfig) -> NeighborList:
     """Neighbors of one perturbation in every stratum that has it."""
-    del observe  # over in seconds
     found = read_map(require(config, "map", verb=VERB))
     if not config.perturbation:
         raise UserError(f"{VERB} needs --perturbation, got ''; name a perturbation of the map")

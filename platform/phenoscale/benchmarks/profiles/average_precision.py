@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import false_discovery_control
 
-from phenoscale.benchmarks.profiles.jump_config import Significance
+from phenoscale.benchmarks.profiles.config import Significance
 
 Array = npt.NDArray[np.float64]
 Similarities = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from phenoscale.benchmarks.profiles.average_precision import JudgedGroups, RankedQueries, judge
-from phenoscale.benchmarks.profiles.jump_config import (
+from phenoscale.benchmarks.profiles.config import (
     JumpColumns,
     JumpConfig,
     JumpDetectionConfig,
@@ -27,45 +27,26 @@ from phenoscale.benchmarks.profiles.profile_tables import (
     join_profiles,
     label_sets,
     negative_controls,
-    read_profiles,
     read_targets,
 )
 from phenoscale.benchmarks.profiles.rankings import PairRule, rank_labels, rank_rows
-from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.intervals import bootstrap_mean
 
 DETECTION, SIBLINGS, MATCHING = "jump_detection", "jump_siblings", "jump_gene_compound"
 
 
-def run_detection(config: JumpDetectionConfig, *, observe: Observer = ignore) -> RowTable:
+def detection_rows(profiles: Profiles, *, config: JumpDetectionConfig) -> list[Row]:
     """Perturbation detection on the plates of one condition."""
-    del observe  # over in seconds
-    return detection_rows(
-        read_profiles(require(config, "profiles", verb="benchmark jump-detection")), config=config
-    )
-
-
-def detection_rows(profiles: Profiles, *, config: JumpDetectionConfig) -> RowTable:
-    """Perturbation detection in profiles that are read already."""
     judged = judge(rank_replicates(profiles, columns=config.columns), significance=config)
     return _rows(
         judged, config=config, benchmark=DETECTION, settings={"similarity": "cosine", **profiles.settings}
     )
 
 
-def run_siblings(config: JumpSiblingsConfig, *, observe: Observer = ignore) -> RowTable:
+def sibling_rows(profiles: Profiles, *, config: JumpSiblingsConfig) -> list[Row]:
     """Sibling retrieval among the detected perturbations of one condition."""
-    del observe  # over in seconds
-    return sibling_rows(
-        read_profiles(require(config, "profiles", verb="benchmark jump-siblings")), config=config
-    )
-
-
-def sibling_rows(profiles: Profiles, *, config: JumpSiblingsConfig) -> RowTable:
-    """Sibling retrieval in profiles that are read already."""
     kept = detected_consensus(profiles, columns=config.columns, significance=config)
     if config.siblings == "guides":
         ranked = rank_guides(kept, columns=config.columns)
@@ -81,19 +62,18 @@ def sibling_rows(profiles: Profiles, *, config: JumpSiblingsConfig) -> RowTable:
     return _rows(judge(ranked, significance=config), config=config, benchmark=SIBLINGS, settings=settings)
 
 
-def run_matching(config: JumpMatchingConfig, *, observe: Observer = ignore) -> RowTable:
+def matching_rows(compounds: Profiles, *, genes: Profiles, config: JumpMatchingConfig) -> list[Row]:
     """Gene-compound matching of the detected perturbations of two conditions."""
-    del observe  # over in seconds
-    kept = {}
-    for name in ("compounds", "genes"):
-        profiles = read_profiles(require(config, name, verb="benchmark jump-matching"))
-        kept[name] = detected_consensus(profiles, columns=config.columns, significance=config)
-    compounds = with_targets(kept["compounds"], place=config.targets, columns=config.columns)
-    ranked = rank_modalities(compounds, kept["genes"], columns=config.columns)
+    columns = config.columns
+    compounds, guides = (
+        detected_consensus(each, columns=columns, significance=config) for each in (compounds, genes)
+    )
+    compounds = with_targets(compounds, place=config.targets, columns=columns)
+    ranked = rank_modalities(compounds, guides, columns=columns)
     settings = {
         "similarity": "absolute-cosine",
-        "num_detected": sum(map(len, kept.values())),
-        **join_profiles(compounds, kept["genes"]).settings,
+        "num_detected": len(compounds) + len(guides),
+        **join_profiles(compounds, guides).settings,
     }
     return _rows(judge(ranked, significance=config), config=config, benchmark=MATCHING, settings=settings)
 
@@ -237,16 +217,14 @@ def retrieval_rows(
     return rows
 
 
-def _rows(judged: JudgedGroups, *, config: JumpConfig, benchmark: str, settings: dict[str, Any]) -> RowTable:
+def _rows(judged: JudgedGroups, *, config: JumpConfig, benchmark: str, settings: dict[str, Any]) -> list[Row]:
     said = config.model_dump(include={"dataset", "cell_type", "perturbation_type", "timepoint_h"})
-    return RowTable(
-        retrieval_rows(
-            judged,
-            significance=config,
-            benchmark=benchmark,
-            source=config.dataset,
-            settings={**{name: value for name, value in said.items() if value}, **settings},
-        )
+    return retrieval_rows(
+        judged,
+        significance=config,
+        benchmark=benchmark,
+        source=config.dataset,
+        settings={**{name: value for name, value in said.items() if value}, **settings},
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from phenoscale.benchmarks.profiles.average_precision import Array, RankedQueries, judge, random_subsets
-from phenoscale.benchmarks.profiles.jump import refuse_no_query, retrieval_rows
-from phenoscale.benchmarks.profiles.jump_config import (
+from phenoscale.benchmarks.profiles.config import (
     ActivityConfig,
     PercentReplicatingConfig,
     PhenotypicConsistencyConfig,
 )
+from phenoscale.benchmarks.profiles.jump import refuse_no_query, retrieval_rows
 from phenoscale.benchmarks.profiles.profile_tables import (
     Labels,
     Mask,
@@ -25,15 +25,12 @@ from phenoscale.benchmarks.profiles.profile_tables import (
     consensus,
     label_sets,
     negative_controls,
-    read_profiles,
 )
 from phenoscale.benchmarks.profiles.rankings import PairRule, rank_labels, rank_rows
 from phenoscale.benchmarks.wells.control_fit import control_fit
-from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import rows_by_label
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import bootstrap_mean
 
@@ -41,43 +38,35 @@ ACTIVITY, CONSISTENCY, REPLICATING = "phenotypic_activity", "phenotypic_consiste
 _CHUNK = 4_000_000
 
 
-def run_activity(config: ActivityConfig, *, observe: Observer = ignore) -> RowTable:
+def activity_rows(profiles: Profiles, *, config: ActivityConfig) -> list[Row]:
     """Replicates of each group against negative controls."""
-    del observe  # over in seconds
-    place = require(config, "profiles", verb="benchmark phenotypic-activity")
-    profiles = read_profiles(place)
     judged = judge(rank_activity(profiles, config=config), significance=config)
     said = _said(config, "positive_same", "positive_different", "negative_same", "negative_different")
-    fit = control_fit(place, verb="benchmark phenotypic-activity")
-    settings = {**said, **fit, **profiles.settings}
-    return RowTable(
-        retrieval_rows(
-            judged, significance=config, benchmark=ACTIVITY, source=config.group_by, settings=settings
-        )
+    settings = {
+        **said,
+        **control_fit(config.profiles, verb="benchmark phenotypic-activity"),
+        **profiles.settings,
+    }
+    return retrieval_rows(
+        judged, significance=config, benchmark=ACTIVITY, source=config.group_by, settings=settings
     )
 
 
-def run_phenotypic_consistency(
-    config: PhenotypicConsistencyConfig, *, observe: Observer = ignore
-) -> RowTable:
+def label_rows(profiles: Profiles, *, config: PhenotypicConsistencyConfig) -> list[Row]:
     """Perturbations with a common label against the others."""
-    del observe  # over in seconds
-    profiles = read_profiles(require(config, "profiles", verb="benchmark phenotypic-consistency"))
     judged = judge(rank_consistency(profiles, config=config), significance=config)
-    said = _said(config, "perturbation", "positive_different", "negative_different")
-    settings = {**said, **profiles.settings}
-    return RowTable(
-        retrieval_rows(
-            judged, significance=config, benchmark=CONSISTENCY, source=config.label, settings=settings
-        )
+    settings = {
+        **_said(config, "perturbation", "positive_different", "negative_different"),
+        **profiles.settings,
+    }
+    return retrieval_rows(
+        judged, significance=config, benchmark=CONSISTENCY, source=config.label, settings=settings
     )
 
 
-def run_percent_replicating(config: PercentReplicatingConfig, *, observe: Observer = ignore) -> RowTable:
-    """Share of groups whose median correlation exceeds that of random groups."""
-    del observe  # over in seconds
-    profiles = read_profiles(require(config, "profiles", verb="benchmark percent-replicating"))
-    return RowTable([replicating_row(profiles, config=config)])
+def replicating_rows(profiles: Profiles, *, config: PercentReplicatingConfig) -> list[Row]:
+    """Share of groups whose median correlation exceeds that of random groups: one row."""
+    return [replicating_row(profiles, config=config)]
 
 
 def rank_activity(profiles: Profiles, *, config: ActivityConfig) -> RankedQueries:

@@ -48,6 +48,7 @@ class Profiles:
         features: [D] names.
         source: where they come from, for messages.
         dropped_features: names of those that some file lacked, left out of all.
+        encoder: digest of the encoder, where they are its embeddings.
     """
 
     frame: pd.DataFrame
@@ -55,6 +56,7 @@ class Profiles:
     features: list[str]
     source: str
     dropped_features: frozenset[str] = frozenset()
+    encoder: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -345,7 +347,8 @@ def _of_embeddings(place: str) -> Profiles:
     table = read_embeddings(folder)
     text = table.frame.astype(object).where(table.frame.notna(), "").astype(str)
     vectors = table.embeddings.astype(np.float64)
-    return Profiles(text.reset_index(drop=True), vectors, _embedding_names(vectors.shape[1]), source=place)
+    names = _embedding_names(vectors.shape[1])
+    return Profiles(text.reset_index(drop=True), vectors, names, source=place, encoder=table.encoder)
 
 
 def _embedding_names(num_dimensions: int) -> list[str]:

@@ -14,10 +14,9 @@ from phenoscale.benchmarks.published.comparison import (
     published_settings,
 )
 from phenoscale.benchmarks.published.numbers import published_rows
-from phenoscale.benchmarks.suite.suite_config import TableConfig
+from phenoscale.benchmarks.suite.config import TableConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.rows import Row, read_rows
-from phenoscale.stages import Observer, ignore
 
 _VALUE_WIDTH: Final = 22
 
@@ -30,14 +29,13 @@ class ComparisonTable(list[Comparison]):
         return "\n\n".join(map(_block, self)) if self else "no number is published that fits these rows"
 
 
-def run_table(config: TableConfig, *, observe: Observer = ignore) -> ComparisonTable:
+def run_table(config: TableConfig) -> ComparisonTable:
     """Own rows beside the published ones; the published ones alone where no rows are given.
 
     Raises:
         UserError: rows that cannot be read, a benchmark or source that is not published, or a fact that no
             published number states.
     """
-    del observe  # over in a moment
     _refuse_unknown_facts(config.facts)
     published = _chosen(published_rows(), config=config)
     if config.rows:

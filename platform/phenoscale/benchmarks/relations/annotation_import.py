@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from phenoscale.benchmarks.relations.annotation_config import AnnotationsConfig
 from phenoscale.benchmarks.relations.annotation_formats import (
     ParsedFile,
     ReadOptions,
@@ -23,12 +22,12 @@ from phenoscale.benchmarks.relations.annotation_formats import (
     read_names,
 )
 from phenoscale.benchmarks.relations.annotations import AnnotationSource, make_source, read_pairs, source_name
+from phenoscale.benchmarks.relations.config import AnnotationsConfig
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
 from phenoscale.schema.maps import read_map
 from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
 from phenoscale.storage import check_output_file, digest_file
 
 LICENSES: Final[Mapping[SourceName, str]] = {
@@ -58,14 +57,13 @@ class Renamed:
     num_ambiguous: int
 
 
-def run_annotations(config: AnnotationsConfig, *, observe: Observer = ignore) -> RowTable:
+def run_annotations(config: AnnotationsConfig) -> RowTable:
     """Import one source: write the pairs and, beside them, `PAIRS.csv.json`.
 
     Raises:
         UserError: no file, an output that cannot be written, another checksum, or what
             `parse_annotation_file` refuses.
     """
-    del observe  # over in seconds
     file = Path(require(config, "path", verb="benchmark annotations"))
     output = Path(require(config, "output", verb="benchmark annotations"))
     for written in (output, _provenance_file(output)):

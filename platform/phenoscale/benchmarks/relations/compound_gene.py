@@ -24,13 +24,11 @@ from phenoscale.benchmarks.relations.compound_map import (
     concentrations_um,
     sides,
 )
-from phenoscale.benchmarks.relations.compound_truth import CompoundTruth, read_compound_truth
-from phenoscale.benchmarks.relations.relations_config import CompoundGeneConfig
-from phenoscale.config import require
+from phenoscale.benchmarks.relations.compound_truth import CompoundTruth
+from phenoscale.benchmarks.relations.config import CompoundGeneConfig
 from phenoscale.errors import UserError
-from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import Estimate, bootstrap_mean
 from phenoscale.stats.precision_recall import score_rankings
@@ -112,27 +110,8 @@ class Scores:
     pooled_roc_auc: Array
 
 
-def run_compound_gene(config: CompoundGeneConfig, *, observe: Observer = ignore) -> RowTable:
-    """Compound-gene activity of one map.
-
-    Raises:
-        UserError: no map or truth table, or what `locate_activities` refuses.
-    """
-    del observe  # over in seconds
-    perturbation_map = read_map(require(config, "map", verb="benchmark compound-gene"))
-    truth = read_compound_truth(require(config, "truth", verb="benchmark compound-gene"))
-    rows = compound_gene_rows(perturbation_map, truth, config=config)
-    return RowTable(
-        replace(row, encoder=perturbation_map.encoder, map=perturbation_map.digest) for row in rows
-    )
-
-
 def compound_gene_rows(
-    perturbation_map: PerturbationMap,
-    truth: CompoundTruth,
-    *,
-    config: CompoundGeneConfig,
-    settings: Mapping[str, Any] | None = None,
+    perturbation_map: PerturbationMap, *, truth: CompoundTruth, config: CompoundGeneConfig
 ) -> list[Row]:
     """Every statistic at the maximum and at every concentration, in every stratum.
 
@@ -156,7 +135,6 @@ def compound_gene_rows(
             "active_nm": config.active_nm,
             "gray_nm": config.gray_nm,
             "num_seeds": config.num_seeds,
-            **(settings or {}),
             **stratum,
         }
         rows += _rows_of_draws(activities, draws, config=config, shared=shared)

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.relations.proximity_config import ProximityConfig
+from phenoscale.benchmarks.relations.config import ProximityConfig
 from phenoscale.benchmarks.relations.recall import under_test, with_directions
-from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.mapping.genes import arm_lookup, arms_of, read_genes
-from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.mapping.genes import arms_of
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import percentile_interval, resample_counts
 
@@ -34,13 +32,14 @@ Positions = npt.NDArray[np.intp]
 
 
 def proximity_rows(
-    perturbation_map: PerturbationMap,
-    arms: Mapping[str, str],
-    *,
-    config: ProximityConfig,
-    settings: Mapping[str, Any] | None = None,
+    perturbation_map: PerturbationMap, *, genes: Mapping[str, str], config: ProximityConfig
 ) -> list[Row]:
     """The score of each stratum of a map, first of all arms and then of each arm; zero vectors are left out.
+
+    Args:
+        perturbation_map: the map.
+        genes: arm of each gene.
+        config: how many pairs and genes.
 
     Raises:
         UserError: fewer than two arms with enough genes.
@@ -48,7 +47,7 @@ def proximity_rows(
     rows: list[Row] = []
     for stratum, everything in under_test(perturbation_map).by_stratum():
         part = with_directions(everything)
-        labels = arms_of(part, dict(arms))
+        labels = arms_of(part, dict(genes))
         names, counts = np.unique(labels[labels != ""], return_counts=True)
         kept = np.isin(labels, names[counts >= config.min_genes])
         if len(np.unique(labels[kept])) < 2:
@@ -64,7 +63,6 @@ def proximity_rows(
             **({"interval": "genes"} if config.num_resamples else {}),
             max_pairs=config.max_pairs,
             min_genes=config.min_genes,
-            **(settings or {}),
             **stratum,
         )
         scored = _score(units_ND, codes, names=np.unique(labels[kept]), config=config)
@@ -73,16 +71,6 @@ def proximity_rows(
             for row in scored
         ]
     return rows
-
-
-def run_proximity(config: ProximityConfig, *, observe: Observer = ignore) -> RowTable:
-    """Proximity bias of one map."""
-    del observe  # over in seconds
-    perturbation_map = read_map(require(config, "map", verb="benchmark proximity"))
-    genes = read_genes(require(config, "genes", verb="benchmark proximity"), columns=("arm",))
-    rows = proximity_rows(perturbation_map, arm_lookup(genes), config=config)
-    encoder, digest = perturbation_map.encoder, perturbation_map.digest
-    return RowTable(replace(row, encoder=encoder, map=digest) for row in rows)
 
 
 def probability_above(first_n: Array, second_m: Array, *, weights_Bn: Floats, weights_Bm: Floats) -> Array:

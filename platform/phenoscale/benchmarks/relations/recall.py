@@ -18,12 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.relations.annotations import AnnotationSource
+from phenoscale.benchmarks.relations.annotations import AnnotationSource, by_number_of_sources
+from phenoscale.benchmarks.relations.config import RecallConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import PerturbationMap
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import RECALL, RECALL_ACROSS_ARMS, RECALL_WITHIN_ARM, Row, canonical_setting
 from phenoscale.stats.cosines import pair_cosines
-from phenoscale.stats.intervals import Counts, Estimate, bootstrap_pair_mean, resample_counts
+from phenoscale.stats.intervals import Counts, bootstrap_pair_mean, resample_counts
 from phenoscale.stats.pair_ranks import num_pairs, unit_vectors
 
 Mask = npt.NDArray[np.bool_]
@@ -150,13 +151,39 @@ def with_directions(perturbation_map: PerturbationMap) -> PerturbationMap:
     return perturbation_map.select(~is_zero) if is_zero.any() else perturbation_map
 
 
+def known_pair_rows(
+    perturbation_map: PerturbationMap,
+    *,
+    annotations: Sequence[AnnotationSource],
+    config: RecallConfig,
+    genes: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Recall of every source at every pair of tails of a config; `genes` are arms. See `recall_rows`."""
+    further = [(tail, 1 - tail) for tail in config.curve]
+    return recall_rows(
+        perturbation_map,
+        sources=sources_to_score(annotations, config=config),
+        tails=list(dict.fromkeys([(config.lower, config.upper), *further])),
+        arms=genes,
+        bootstrap=Bootstrap(config.num_resamples, config.seed),
+        zero_vectors=config.zero_vectors,
+    )
+
+
+def sources_to_score(
+    annotations: Sequence[AnnotationSource], *, config: RecallConfig
+) -> list[AnnotationSource]:
+    """The sources, and where it is wanted the pairs that at least 1, 2, ... of several have."""
+    grouped = config.by_number_of_sources and len(annotations) > 1
+    return [*annotations, *(by_number_of_sources(annotations) if grouped else [])]
+
+
 def recall_rows(
     perturbation_map: PerturbationMap,
     *,
     sources: Sequence[AnnotationSource],
     tails: Sequence[Tails],
     arms: Mapping[str, str] | None = None,
-    settings: Mapping[str, Any] | None = None,
     bootstrap: Bootstrap,
     zero_vectors: ZeroVectors = "left_out",
 ) -> list[Row]:
@@ -167,7 +194,6 @@ def recall_rows(
         sources: annotation sources; one without a pair in the map is a row without a value.
         tails: pairs (lower, upper).
         arms: arm of each gene, to split the pairs into those within an arm and those across.
-        settings: further entries of each row's setting.
         bootstrap: resamples and seed.
         zero_vectors: left out, with their pairs as excluded ones, or kept as published, which is for planted
             truth, where zero says that a gene has no phenotype. A row `num_zero_vectors` has their number.
@@ -178,7 +204,7 @@ def recall_rows(
         part = everything if zero_vectors == "kept" else with_directions(everything)
         scores = score_pairs(part.entities, part.embeddings, sources=sources, tails=tails)
         kept = {"zero_vectors": "kept"} if zero_vectors == "kept" else {}
-        shared = {**(settings or {}), **kept, **stratum}
+        shared = {**kept, **stratum}
         generator = np.random.default_rng(bootstrap.seed)
         counts = resample_counts(len(part), num_resamples=bootstrap.num_resamples, generator=generator)
         for source in scores.sources:
@@ -187,10 +213,10 @@ def recall_rows(
         if num_zero:
             setting, excluded = canonical_setting(**shared), len(everything) - len(part)
             number = len(everything)
-            rows.append(Row("recall", "", "num_zero_vectors", setting, num_zero, n=number, excluded=excluded))
+            rows.append(Row(RECALL, "", "num_zero_vectors", setting, num_zero, n=number, excluded=excluded))
     # The plain recall of each source comes first: whoever reads one number reads that one.
     rows = [replace(row, seed=bootstrap.seed) for row in rows]
-    return sorted(rows, key=lambda row: row.metric != "recall")
+    return sorted(rows, key=lambda row: row.metric != RECALL)
 
 
 @dataclass(frozen=True)
@@ -199,77 +225,6 @@ class Bootstrap:
 
     num_resamples: int = 1000
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Recall of two maps on the same pairs.
-
-    Attributes:
-        first: recall of the first map.
-        second: recall of the second.
-        difference: first minus second with its interval.
-        num_pairs: pairs that both maps hold.
-        share_above: share of the resamples in which the first is above the second.
-    """
-
-    first: float
-    second: float
-    difference: Estimate
-    num_pairs: int
-    share_above: float
-
-
-def paired_recall_difference(
-    first: PerturbationMap,
-    second: PerturbationMap,
-    *,
-    source: AnnotationSource,
-    tails: Tails = (0.05, 0.95),
-    bootstrap: Bootstrap | None = None,
-) -> PairedDifference:
-    """Difference in recall between two maps with a paired bootstrap over the pairs that both hold.
-
-    Each map keeps its own null. Resampling pairs together takes out what makes a pair hard for both maps; it
-    treats pairs of one gene as independent, so it speaks for these pairs and not for other genes.
-
-    Raises:
-        UserError: no common pair, or what `score_pairs` refuses.
-    """
-    bootstrap = bootstrap or Bootstrap()
-    hits = [_hits_by_pair(part, source=source, tails=tails) for part in (first, second)]
-    common = sorted(set(hits[0]) & set(hits[1]))
-    if not common:
-        raise UserError(f"the two maps share no pair of {source.name}; compare maps of the same genes")
-    values = np.array([[hits[0][pair], hits[1][pair]] for pair in common], np.float64)
-    generator = np.random.default_rng(bootstrap.seed)
-    gaps = values[:, 0] - values[:, 1]
-    draws = resample_counts(len(gaps), num_resamples=bootstrap.num_resamples, generator=generator)
-    resampled = draws @ gaps / len(gaps)
-    # One pair alone is drawn in every resample: they say nothing of others.
-    has_interval = len(resampled) and len(gaps) > 1
-    low, high = np.quantile(resampled, [0.025, 0.975]) if has_interval else (np.nan, np.nan)
-    return PairedDifference(
-        first=float(values[:, 0].mean()),
-        second=float(values[:, 1].mean()),
-        difference=Estimate(float(gaps.mean()), float(low), float(high)),
-        num_pairs=len(common),
-        share_above=float((resampled > 0).mean()) if len(resampled) else float("nan"),
-    )
-
-
-def _hits_by_pair(
-    perturbation_map: PerturbationMap, *, source: AnnotationSource, tails: Tails
-) -> dict[tuple[Any, ...], bool]:
-    found: dict[tuple[Any, ...], bool] = {}
-    for stratum, everything in under_test(perturbation_map).by_stratum():
-        part = with_directions(everything)
-        scores = score_pairs(part.entities, part.embeddings, sources=[source], tails=[tails])
-        names = np.sort(scores.entities[scores.sources[0].pairs], axis=1)
-        place = tuple(str(value) for value in stratum.values())
-        for (left, right), hit in zip(names.tolist(), scores.sources[0].hits[tails].tolist(), strict=True):
-            found[(*place, left, right)] = hit
-    return found
 
 
 def _source_rows(
@@ -282,14 +237,14 @@ def _source_rows(
     counts_BN: Counts,
 ) -> list[Row]:
     everything = np.ones(len(source.pairs), np.bool_)
-    parts = {"recall": everything}
+    parts = {RECALL: everything}
     if arms is not None:
         of_arm = np.array([arms.get(str(name), "") for name in scores.entities])
         first, second = of_arm[source.pairs[:, 0]], of_arm[source.pairs[:, 1]]
         known = (first != "") & (second != "")
         parts |= {
-            "recall_within_arm": known & (first == second),
-            "recall_across_arms": known & (first != second),
+            RECALL_WITHIN_ARM: known & (first == second),
+            RECALL_ACROSS_ARMS: known & (first != second),
         }
     interval = {"interval": "genes"} if len(counts_BN) else {}
     setting = canonical_setting(
@@ -304,7 +259,7 @@ def _source_rows(
         )
         rows.append(
             Row(
-                benchmark="recall",
+                benchmark=RECALL,
                 source=source.source,
                 metric=metric,
                 setting=setting,

@@ -21,15 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.relations.annotations import AnnotationSource, read_sources
+from phenoscale.benchmarks.relations.annotations import AnnotationSource
+from phenoscale.benchmarks.relations.config import RecallNullConfig
 from phenoscale.benchmarks.relations.recall import Tails, score_pairs, tail_ranks, under_test, with_directions
-from phenoscale.benchmarks.relations.recall_null_config import RecallNullConfig
-from phenoscale.config import require
-from phenoscale.errors import UserError
-from phenoscale.mapping.genes import arm_lookup, read_genes
-from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import RECALL, RECALL_P_VALUE, RECALL_PERMUTED, Row, canonical_setting
 from phenoscale.stats.cosines import TILE_ROWS, pair_cosines, unit_rows
 from phenoscale.stats.pair_ranks import Floats, num_pairs
 
@@ -146,9 +142,9 @@ def recall_p_values(
         for found in permute_recall(part, sources=sources, tails=tails, arms=arms, permutations=permutations):
             low, high = np.quantile(found.permuted_B, [0.025, 0.975]) if found.num_pairs else (None, None)
             row = Row(
-                "recall",
+                RECALL,
                 found.source,
-                "recall_p_value",
+                RECALL_P_VALUE,
                 setting,
                 found.p_value,
                 n=found.num_pairs,
@@ -156,31 +152,25 @@ def recall_p_values(
                 seed=permutations.seed,
             )
             mean = float(found.permuted_B.mean()) if found.num_pairs else None
-            rows += [row, replace(row, metric="recall_permuted", value=mean, low=low, high=high)]
+            rows += [row, replace(row, metric=RECALL_PERMUTED, value=mean, low=low, high=high)]
     return rows
 
 
-def run_recall_null(config: RecallNullConfig, *, observe: Observer = ignore) -> RowTable:
-    """Permutation test of recall in one map.
-
-    Raises:
-        UserError: no map, no annotations, or what `score_pairs` refuses.
-    """
-    del observe  # over in seconds
-    perturbation_map = read_map(require(config, "map", verb="benchmark recall-null"))
-    if not config.annotations:
-        raise UserError(
-            "benchmark recall-null needs --annotations, got none; give a CSV with entity1,entity2"
-        )
-    rows = recall_p_values(
+def permuted_recall_rows(
+    perturbation_map: PerturbationMap,
+    *,
+    annotations: Sequence[AnnotationSource],
+    config: RecallNullConfig,
+    genes: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """The permutation test with the settings of a config; `genes` are arms. See `recall_p_values`."""
+    return recall_p_values(
         perturbation_map,
-        sources=read_sources(config.annotations),
+        sources=annotations,
         tails=(config.lower, config.upper),
-        arms=arm_lookup(read_genes(config.genes, columns=("arm",))) if config.genes else None,
+        arms=genes,
         permutations=Permutations(config.num_permutations, config.seed),
     )
-    encoder, digest = perturbation_map.encoder, perturbation_map.digest
-    return RowTable(replace(row, encoder=encoder, map=digest) for row in rows)
 
 
 def _limits(vectors_ND: Floats, *, tails: Tails) -> tuple[float, float]:

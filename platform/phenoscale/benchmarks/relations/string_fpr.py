@@ -10,20 +10,18 @@ Shapes: G genes, Q pairs, B resamples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.relations.config import GenesWithoutLinks, StringRecallConfig
 from phenoscale.benchmarks.relations.recall import under_test
-from phenoscale.benchmarks.relations.relations_config import GenesWithoutLinks, StringRecallConfig
-from phenoscale.benchmarks.relations.string_links import Links, read_genes, read_links
-from phenoscale.config import require
+from phenoscale.benchmarks.relations.string_links import LinkFile, Links, read_genes
 from phenoscale.errors import UserError
-from phenoscale.schema.maps import PerturbationMap, read_map
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import Estimate, percentile_interval, resample_counts
 from phenoscale.stats.precision_recall import CurveScores, LongRanking, rank_items, score_curve
@@ -55,25 +53,22 @@ class LinkedPairs:
     num_weak: int
 
 
-def run_string_recall(config: StringRecallConfig, *, observe: Observer = ignore) -> RowTable:
-    """StringDB recall at a false positive rate of one map.
+def linked_gene_rows(
+    perturbation_map: PerturbationMap, *, links: LinkFile, config: StringRecallConfig
+) -> list[Row]:
+    """The rows of each stratum of a map, over a list of genes or all of the map.
 
     Raises:
-        UserError: no map or links, or what `string_recall_rows` refuses.
+        UserError: what `genes_of_list` or `string_recall_rows` refuses.
     """
-    del observe  # over in seconds
-    perturbation_map = read_map(require(config, "map", verb="benchmark string-recall"))
-    links = require(config, "links", verb="benchmark string-recall")
     names = read_genes(config.genes) if config.genes else None
     rows: list[Row] = []
     for stratum, part in under_test(perturbation_map).by_stratum():
         genes, num_absent = genes_of_list(part, names, left_out=config.left_out)
-        found = read_links(links, genes=genes.entities, proteins=config.proteins)
         settings = {"list": "given" if config.genes else "map", **stratum}
+        found = links.among(genes.entities)
         rows += string_recall_rows(genes, found, config=config, settings=settings, num_absent=num_absent)
-    return RowTable(
-        replace(row, encoder=perturbation_map.encoder, map=perturbation_map.digest) for row in rows
-    )
+    return rows
 
 
 def genes_of_list(

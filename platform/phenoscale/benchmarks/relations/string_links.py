@@ -66,6 +66,28 @@ def read_links(path: str | Path, *, genes: npt.NDArray[np.str_], proteins: str |
     return _collect(file, separator=" ", columns=_STRING_COLUMNS, position=of_protein, full_score=1000.0)
 
 
+@dataclass(frozen=True)
+class LinkFile:
+    """A file of links whose header is known to be right; its links are read for the genes of each map."""
+
+    path: str
+    proteins: str
+
+    def among(self, genes: npt.NDArray[np.str_]) -> Links:
+        """The links among given genes, refused as by `read_links`."""
+        return read_links(self.path, genes=genes, proteins=self.proteins)
+
+
+def open_links(path: str, *, proteins: str) -> LinkFile:
+    """Check the header of a file of links.
+
+    Raises:
+        UserError: what `link_columns` refuses.
+    """
+    link_columns(path, proteins=proteins)
+    return LinkFile(path, proteins)
+
+
 def link_columns(path: str | Path, *, proteins: str | Path = "") -> tuple[str, ...]:
     """The columns that are read of a file of links; it takes its header only.
 

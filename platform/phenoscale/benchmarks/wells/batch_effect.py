@@ -23,20 +23,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from phenoscale.benchmarks.config import BatchEffectConfig
+from phenoscale.benchmarks.wells.config import BatchEffectConfig
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls
 from phenoscale.mapping.genes import arms_of
 from phenoscale.mapping.steps.position import plate_places, used_extent
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import KEY_OF
 from phenoscale.schema.maps import PerturbationMap
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import BALANCED_ACCURACY, BATCH_EFFECT, Row, canonical_setting
 from phenoscale.stats.classification import (
     Fold,
     balanced_accuracy_interval,
@@ -79,9 +78,7 @@ class Question:
     reason: str = ""
 
 
-def well_rows(
-    table: EmbeddingTable, *, config: BatchEffectConfig, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+def well_rows(table: EmbeddingTable, *, config: BatchEffectConfig) -> list[Row]:
     """Predictability of each target from each kind of wells; what cannot be asked has no value."""
     rows = []
     for wells in config.wells:
@@ -89,21 +86,15 @@ def well_rows(
         total = int(negative_controls(table.frame).sum()) if wells == "negative_controls" else len(table)
         for target in config.targets:
             question = _ask(chosen, target, wells=wells, config=config)
-            rows.append(
-                _answer(question, total=total, config=config, settings={"wells": wells, **(settings or {})})
-            )
+            rows.append(_answer(question, wells=wells, total=total, config=config))
     return rows
 
 
-def arm_row(
-    perturbation_map: PerturbationMap,
-    arms: Mapping[str, str],
-    *,
-    config: BatchEffectConfig,
-    settings: Mapping[str, Any] | None = None,
-) -> Row:
-    """Predictability of the chromosome arm from the genes of a map."""
-    labels = arms_of(perturbation_map, dict(arms))
+def arm_rows(
+    perturbation_map: PerturbationMap, *, genes: Mapping[str, str], config: BatchEffectConfig
+) -> list[Row]:
+    """Predictability of the chromosome arm, which `genes` says, from the genes of a map: one row."""
+    labels = arms_of(perturbation_map, dict(genes))
     kept = _frequent(labels, least=config.num_folds, most=config.max_classes, seed=config.seed)
     kept = kept[labels[kept] != ""]
     question = Question(
@@ -115,7 +106,7 @@ def arm_row(
         units=perturbation_map.entities[kept],
         reason=f"no two arms have {config.num_folds} genes of the map",
     )
-    return _answer(question, total=len(labels), config=config, settings={"wells": "map", **(settings or {})})
+    return [_answer(question, wells="map", total=len(labels), config=config)]
 
 
 def _choose(table: EmbeddingTable, wells: str, *, config: BatchEffectConfig) -> EmbeddingTable:
@@ -194,7 +185,7 @@ def _test_controls(folds: list[Fold], controls_N: Mask, *, labels: Labels) -> li
     return [(train, test) for train, test in kept if len(train) and len(test)]
 
 
-def _answer(question: Question, *, total: int, config: BatchEffectConfig, settings: Mapping[str, Any]) -> Row:
+def _answer(question: Question, *, wells: str, total: int, config: BatchEffectConfig) -> Row:
     predictions = cross_validate(
         question.samples,
         question.labels,
@@ -214,12 +205,12 @@ def _answer(question: Question, *, total: int, config: BatchEffectConfig, settin
         folds=question.folds_name,
         inverse_regularization=config.inverse_regularization,
         **({} if num_classes else {"reason": question.reason or "no fold has two classes to learn from"}),
-        **settings,
+        wells=wells,
     )
     return Row(
-        benchmark="batch_effect",
+        benchmark=BATCH_EFFECT,
         source=question.target,
-        metric="balanced_accuracy",
+        metric=BALANCED_ACCURACY,
         setting=setting,
         value=estimate.value,
         low=estimate.low,

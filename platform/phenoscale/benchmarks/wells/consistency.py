@@ -20,14 +20,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from phenoscale.benchmarks.config import ConsistencyConfig
+from phenoscale.benchmarks.wells.config import ConsistencyConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls, rows_by_label
 from phenoscale.mapping.steps.aggregate import average, stratum_names
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import STRATA
 from phenoscale.schema.readable import listed_columns
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import (
+    CONSISTENCY,
+    CVM_MEAN,
+    CVM_POOLED,
+    KS_MEAN,
+    KS_POOLED,
+    Row,
+    canonical_setting,
+)
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import bootstrap_mean, centered_interval, resample_counts
 from phenoscale.stats.two_sample import cvm_statistic, ks_statistic, resampled_statistics
@@ -77,9 +85,7 @@ class PairedCosines:
     num_without_null: int
 
 
-def consistency_rows(
-    table: EmbeddingTable, *, config: ConsistencyConfig, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+def consistency_rows(table: EmbeddingTable, *, config: ConsistencyConfig) -> list[Row]:
     """KS and CvM, pooled and per perturbation.
 
     Raises:
@@ -91,7 +97,7 @@ def consistency_rows(
     pairs = draw_pairs(replicates, limit=config.max_pairs_per_perturbation, generator=generator)
     if not len(pairs.same):
         raise _nothing_to_compare(replicates, pairs, config=config)
-    shared = {"replicate": config.replicate, "across": config.across, **(settings or {})}
+    shared: dict[str, Any] = {"replicate": config.replicate, "across": config.across}
     if replicates.num_zero:
         shared["zero_vectors"] = replicates.num_zero
     rows = _pooled_rows(pairs, config=config, shared=shared, generator=generator)
@@ -230,13 +236,13 @@ def _pooled_rows(
     setting = canonical_setting(n=size, m=size, interval="perturbations, centered", **shared)
     rows = []
     for metric, value, draws, highest in (
-        ("ks_pooled", ks_statistic(same, different), resampled[0], 1.0),
-        ("cvm_pooled", cvm_statistic(same, different), resampled[1], np.inf),
+        (KS_POOLED, ks_statistic(same, different), resampled[0], 1.0),
+        (CVM_POOLED, cvm_statistic(same, different), resampled[1], np.inf),
     ):
         estimate = centered_interval(value, resampled_B=draws, highest=highest)
         rows.append(
             Row(
-                benchmark="consistency",
+                benchmark=CONSISTENCY,
                 source="replicates",
                 metric=metric,
                 setting=setting,
@@ -260,12 +266,12 @@ def _mean_rows(
     setting = canonical_setting(n=[min(sizes), max(sizes)], m=[min(sizes), max(sizes)], **shared)
     num_perturbations = len(np.unique(replicates.perturbation))
     rows_out = []
-    for metric, statistic in (("ks_mean", ks_statistic), ("cvm_mean", cvm_statistic)):
+    for metric, statistic in ((KS_MEAN, ks_statistic), (CVM_MEAN, cvm_statistic)):
         values = np.array([statistic(pairs.same[rows], pairs.different[rows]) for rows in usable])
         estimate = bootstrap_mean(values, num_resamples=config.num_resamples, seed=config.seed)
         rows_out.append(
             Row(
-                benchmark="consistency",
+                benchmark=CONSISTENCY,
                 source="replicates",
                 metric=metric,
                 setting=setting,

@@ -17,17 +17,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import skew
 
-from phenoscale.benchmarks.profiles.profile_tables import Profiles, metadata_name, read_profiles
-from phenoscale.benchmarks.wells.wells_config import FeatureRegressionConfig
-from phenoscale.config import require
+from phenoscale.benchmarks.profiles.profile_tables import Profiles, metadata_name
+from phenoscale.benchmarks.wells.config import FeatureRegressionConfig
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.schema.addresses import format_address, is_address, split_address
-from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
+from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
 from phenoscale.schema.labels import key_labels, short_labels
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.elastic_net import ElasticNetSettings, fit_elastic_net_cv
 from phenoscale.stats.intervals import percentile_interval
 from phenoscale.stats.moments import moments
@@ -99,21 +97,15 @@ class FeatureScores:
     num_test: int
 
 
-def run_feature_regression(config: FeatureRegressionConfig, *, observe: Observer = ignore) -> RowTable:
+def feature_regression_rows(
+    table: EmbeddingTable, *, profiles: Profiles, config: FeatureRegressionConfig
+) -> list[Row]:
     """Regress CellProfiler features on the embeddings of one experiment, and judge it on another.
 
     Raises:
-        UserError: no embeddings, profiles or experiments, or what `score_features` refuses.
+        UserError: what `score_features` refuses.
     """
-    del observe  # a bar shows how far it is
-    verb = "benchmark feature-regression"
-    table = read_embeddings(table_of_level(require(config, "embeddings", verb=verb), level="well"))
-    profiles = read_profiles(require(config, "profiles", verb=verb))
-    for field in ("train_experiment", "test_experiment"):
-        if not getattr(config, field):
-            raise UserError(f"{verb} needs --{field.replace('_', '-')}, got none; name an experiment")
-    rows = feature_rows(score_features(table, profiles, config=config), config=config)
-    return RowTable(replace(row, encoder=table.encoder) for row in rows)
+    return feature_rows(score_features(table, profiles, config=config), config=config)
 
 
 def score_features(

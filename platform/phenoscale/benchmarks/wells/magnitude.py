@@ -14,16 +14,15 @@ Shapes: N wells, D dimensions, G perturbations, M controls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.wells.config import SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.control_fit import control_fit
 from phenoscale.benchmarks.wells.signal import SignalScores, refuse_empty_null
-from phenoscale.benchmarks.wells.signal_config import SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.tested_wells import (
     label_codes,
     null_perturbations,
@@ -31,12 +30,10 @@ from phenoscale.benchmarks.wells.tested_wells import (
     tested_wells,
     write_tables,
 )
-from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import Embeddings
-from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
-from phenoscale.schema.rows import Row, RowTable
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.embeddings import EmbeddingTable
+from phenoscale.schema.rows import Row
 from phenoscale.stats.energy_distance import (
     control_sample,
     draw_left_out,
@@ -44,7 +41,6 @@ from phenoscale.stats.energy_distance import (
     null_energy_distances,
 )
 from phenoscale.stats.p_values import published_upper_p_values, q_values, upper_p_values
-from phenoscale.storage import check_output_file
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.intp]
@@ -52,26 +48,15 @@ Positions = npt.NDArray[np.intp]
 VERB = "benchmark signal-magnitude"
 
 
-def run_signal_magnitude(config: SignalMagnitudeConfig, *, observe: Observer = ignore) -> RowTable:
-    """Signal magnitude of the perturbations of a table of wells."""
-    del observe  # over in seconds
-    place = require(config, "embeddings", verb=VERB)
-    check_output_file(config.output, inputs=(place, config.genes))
-    table = read_embeddings(table_of_level(place, level="well"))
-    fit = control_fit(place, verb=VERB) if config.null == "control_subsets" else {}
-    rows = signal_magnitude_rows(table, config=config, settings=fit)
-    return RowTable(replace(row, encoder=table.encoder) for row in rows)
-
-
-def signal_magnitude_rows(
-    table: EmbeddingTable, *, config: SignalMagnitudeConfig, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+def signal_magnitude_rows(table: EmbeddingTable, *, config: SignalMagnitudeConfig) -> list[Row]:
     """Shares of significant perturbations and the median energy distance, in every stratum.
 
     Raises:
         UserError: a stratum without two negative controls, or no perturbation with enough wells.
     """
-    nothing = null_perturbations(config, verb=VERB) if config.null == "control_perturbations" else frozenset()
+    is_published = config.null == "control_perturbations"
+    nothing = null_perturbations(config, verb=VERB) if is_published else frozenset()
+    fit = {} if is_published else control_fit(config.embeddings, verb=VERB)
     rows, tables = [], []
     for wells in tested_wells(table):
         is_null = wells.groups["perturbation"].isin(sorted(nothing)).to_numpy()
@@ -97,7 +82,7 @@ def signal_magnitude_rows(
             described,
             metric="energy_distance",
             benchmark="signal_magnitude",
-            settings={**shared, **wells.stratum, **(settings or {})},
+            settings={**shared, **wells.stratum, **fit},
             config=config,
         )
     write_tables(config.output, tables)

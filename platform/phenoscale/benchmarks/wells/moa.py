@@ -8,7 +8,6 @@ treatments that keep a candidate of their own mechanism. Shapes: N rows, T treat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from phenoscale.benchmarks.wells.config import MoaConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import negative_controls
 from phenoscale.mapping.steps.aggregate import average
@@ -23,7 +23,7 @@ from phenoscale.schema.embeddings import NUM_CROPS, EmbeddingTable
 from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
 from phenoscale.schema.labels import key_labels
 from phenoscale.schema.readable import listed_columns
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import MOA, NSC_ACCURACY, NSCB_ACCURACY, Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
 from phenoscale.stats.intervals import wilson_interval
 from phenoscale.stats.moments import moments
@@ -32,7 +32,6 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Exclude = Literal["compound", "compound_and_batch"]
 
-MOA = "moa"
 _TREATMENT = ("compound", "concentration_um")
 
 
@@ -136,38 +135,32 @@ def nearest_neighbors(treatments: Treatments, *, exclude: Exclude) -> NearestNei
     )
 
 
-def moa_rows(
-    table: EmbeddingTable,
-    *,
-    aggregate: str = "mean",
-    standardize: bool = False,
-    min_crops: int = 3,
-    settings: Mapping[str, Any] | None = None,
-) -> list[Row]:
+def moa_rows(table: EmbeddingTable, *, config: MoaConfig) -> list[Row]:
     """NSC and NSCB accuracy with Wilson intervals.
 
     Raises:
         UserError: what `make_treatments` refuses.
     """
-    treatments = make_treatments(table, aggregate=aggregate, standardize=standardize, min_crops=min_crops)
+    protocol = config.model_dump(include={"aggregate", "standardize", "min_crops"})
+    treatments = make_treatments(table, **protocol)
     rows = []
-    exclusions: tuple[tuple[str, Exclude], ...] = (("nsc", "compound"), ("nscb", "compound_and_batch"))
+    exclusions: tuple[tuple[str, Exclude], ...] = (
+        (NSC_ACCURACY, "compound"),
+        (NSCB_ACCURACY, "compound_and_batch"),
+    )
     for metric, exclude in exclusions:
         found = nearest_neighbors(treatments, exclude=exclude)
         estimate = wilson_interval(int(found.is_right.sum()), total=len(found.scored))
         setting = canonical_setting(
-            aggregate=aggregate,
-            standardize=standardize,
-            min_crops=min_crops,
+            **protocol,
             chance=round(found.chance, 6) if len(found.scored) else None,
             interval="binomial",
-            **(settings or {}),
         )
         rows.append(
             Row(
-                benchmark="moa",
+                benchmark=MOA,
                 source=MOA,
-                metric=f"{metric}_accuracy",
+                metric=metric,
                 setting=setting,
                 value=estimate.value,
                 low=estimate.low,
@@ -201,11 +194,14 @@ def _tested(frame: pd.DataFrame) -> Mask:
 
 def _labelled_rows(table: EmbeddingTable) -> pd.DataFrame:
     frame = table.frame
-    if not has_mechanisms(frame) or not _tested(frame).any():
+    if not has_mechanisms(frame):
         raise UserError(
-            f"the embeddings have {listed_columns(frame.columns)}, but mechanism accuracy needs `moa` "
-            "filled for "
-            "treatments other than negative controls; add it to the well table"
+            "the wells have no `moa` column, but mechanism accuracy needs it; add it to the well table"
+        )
+    if not _tested(frame).any():
+        raise UserError(
+            "only negative controls have a mechanism, but mechanism accuracy needs `moa` of treatments; add "
+            "it to the well table"
         )
     missing = [name for name in WELL_KEY if name not in frame]
     if missing or not {"compound", "perturbation"} & set(frame):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.wells.config import Correction, Rxrx1Config
 from phenoscale.benchmarks.wells.rxrx1_wells import (
     ID_TEST,
     KEY,
@@ -30,15 +31,12 @@ from phenoscale.benchmarks.wells.rxrx1_wells import (
     parts_of,
     read_rxrx1_wells,
 )
-from phenoscale.benchmarks.wells.wells_config import Correction, Rxrx1Config
-from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.center import CenterScaleStep, fit_center
-from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings
+from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.labels import key_labels
-from phenoscale.schema.rows import Row, RowTable, canonical_setting
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.classification import Predictions, balanced_accuracy, balanced_accuracy_interval
 from phenoscale.stats.intervals import Estimate, percentile_interval, resample_counts
 from phenoscale.stats.softmax import fit_softmax
@@ -67,20 +65,7 @@ class Rxrx1Task:
     num_excluded: int
 
 
-def run_rxrx1(config: Rxrx1Config, *, observe: Observer = ignore) -> RowTable:
-    """RxRx1 classification before and after batch correction.
-
-    Raises:
-        UserError: no embeddings, or what `rxrx1_rows` refuses.
-    """
-    del observe  # over in minutes, without steps
-    table = read_embeddings(require(config, "embeddings", verb="benchmark rxrx1"))
-    return RowTable(replace(row, encoder=table.encoder) for row in rxrx1_rows(table, config=config))
-
-
-def rxrx1_rows(
-    table: EmbeddingTable, *, config: Rxrx1Config, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+def rxrx1_rows(table: EmbeddingTable, *, config: Rxrx1Config) -> list[Row]:
     """Balanced accuracy and accuracy in every evaluated part and cell type, for each correction.
 
     Raises:
@@ -102,7 +87,6 @@ def rxrx1_rows(
                 if correction != "none"
                 else {}
             ),
-            **(settings or {}),
         }
         parts = (TEST,) if config.split == "official" else (ID_TEST, VALIDATION, TEST)
         for part in parts:

@@ -17,15 +17,15 @@ Shapes: N wells, D dimensions, G perturbations, B draws.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig
+from phenoscale.benchmarks.wells.config import SignalConsistencyConfig
 from phenoscale.benchmarks.wells.tested_wells import (
     label_codes,
     null_perturbations,
@@ -33,13 +33,11 @@ from phenoscale.benchmarks.wells.tested_wells import (
     tested_wells,
     write_tables,
 )
-from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import EVERYTHING, batch_labels
 from phenoscale.schema.columns import Embeddings
-from phenoscale.schema.embeddings import EmbeddingTable, read_embeddings, table_of_level
-from phenoscale.schema.rows import Row, RowTable
-from phenoscale.stages import Observer, ignore
+from phenoscale.schema.embeddings import EmbeddingTable
+from phenoscale.schema.rows import Row
 from phenoscale.stats.mean_cosines import (
     Directions,
     DrawRows,
@@ -50,7 +48,6 @@ from phenoscale.stats.mean_cosines import (
     null_mean_cosines,
 )
 from phenoscale.stats.p_values import published_upper_p_values, q_values, upper_p_values
-from phenoscale.storage import check_output_file
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
@@ -86,19 +83,7 @@ class SignalScores:
         return q_values(self.p)
 
 
-def run_signal_consistency(config: SignalConsistencyConfig, *, observe: Observer = ignore) -> RowTable:
-    """Signal consistency of the perturbations of a table of wells."""
-    del observe  # over in seconds
-    place = require(config, "embeddings", verb=VERB)
-    check_output_file(config.output, inputs=(place, config.genes))
-    table = read_embeddings(table_of_level(place, level="well"))
-    rows = signal_consistency_rows(table, config=config)
-    return RowTable(replace(row, encoder=table.encoder) for row in rows)
-
-
-def signal_consistency_rows(
-    table: EmbeddingTable, *, config: SignalConsistencyConfig, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+def signal_consistency_rows(table: EmbeddingTable, *, config: SignalConsistencyConfig) -> list[Row]:
     """Shares of significant perturbations and the median mean cosine, in every stratum.
 
     Raises:
@@ -125,7 +110,6 @@ def signal_consistency_rows(
         shared = {
             **_described(config, num_null_groups=int(is_null.sum())),
             **wells.stratum,
-            **(settings or {}),
         }
         if scores.num_zero:
             shared["zero_wells"] = scores.num_zero

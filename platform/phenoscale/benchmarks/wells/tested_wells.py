@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from phenoscale.benchmarks.wells.signal_config import SignalConsistencyConfig, SignalMagnitudeConfig
+from phenoscale.benchmarks.wells.config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import flags, negative_controls
 from phenoscale.mapping.genes import read_genes

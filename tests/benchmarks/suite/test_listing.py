@@ -1,36 +1,27 @@
-"""`benchmark list`: every verb of the benchmarks and nothing else, and the suite as it says."""
+"""`benchmark list`: every benchmark with its needs and cost, for a person and for a program."""
 
 import json
 
 import pytest
 
-from phenoscale.benchmarks.suite.catalog import CATALOG, run_list
-from phenoscale.benchmarks.suite.suite import PARTS
-from phenoscale.benchmarks.suite.suite_config import ListConfig
+from phenoscale.benchmarks.catalog import CATALOG
+from phenoscale.benchmarks.suite.config import ListConfig
+from phenoscale.benchmarks.suite.listing import run_list
 from phenoscale.cli.main import main
-from phenoscale.cli.verbs import VERBS
 from phenoscale.errors import UserError
-
-
-def test_the_list_holds_every_benchmark_verb_and_nothing_else():
-    verbs = {name.removeprefix("benchmark ") for name in VERBS if name.startswith("benchmark ")}
-    assert set(CATALOG) == verbs
-
-
-def test_the_suite_runs_what_the_list_says_it_runs():
-    assert {part.verb for part in PARTS} == {name for name, found in CATALOG.items() if found.in_suite}
 
 
 def test_a_person_reads_needs_and_cost_and_a_program_reads_the_same(capsys):
     text = run_list(ListConfig(names=("recall",))).text()
     assert text.splitlines()[:2] == [
-        "recall [suite]: share of known relationships in the tails of all cosines of a map",
+        "recall [suite] [stage]: share of known relationships in the tails of all cosines",
         "    needs  map; annotations",
     ]
     assert main(["benchmark", "list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(CATALOG)
     assert found["recall"]["needs"] == ["map", "annotations"]
+    assert found["batch-effect"]["needs"] == ["embeddings of wells or map and genes with arm"]
     assert all(entry["measures"] and entry["cost"] and entry["source"] for entry in found.values())
 
 

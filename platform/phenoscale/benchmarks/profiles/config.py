@@ -1,11 +1,14 @@
-"""Settings of the retrieval benchmarks: JUMP-CP detection, siblings and matching, and the general forms."""
+"""Retrieval benchmarks of profile tables: JUMP-CP detection, siblings and matching, and the general forms."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import model_validator
 
+from phenoscale.benchmarks.benchmark import Benchmark, Input, Part
+from phenoscale.benchmarks.inputs import ANY_TABLE, PLATES
+from phenoscale.benchmarks.settings import RESAMPLES, SEED
 from phenoscale.config import Config, Runtime, location, setting
 from phenoscale.errors import UserError
 from phenoscale.schema.keys import PLATE_KEY
@@ -15,11 +18,12 @@ Ties = Literal["ge", "gt"]
 NullRows = Literal["shared", "independent"]
 NullKind = Literal["sampled", "exact"]
 
-_PROFILES = (
+_HERE: Final = "phenoscale.benchmarks.profiles"
+_JUMP: Final = "Chandrasekaran et al., Nature Methods 2024"
+_PROFILES: Final = (
     "glob of profile tables, one file a plate (csv, csv.gz, tsv, parquet: Metadata_* columns and features), "
     "or an embedding table"
 )
-_RESAMPLES = "bootstrap resamples behind each interval; 0: no intervals"
 
 
 class Significance(Config):
@@ -41,8 +45,8 @@ class Significance(Config):
     )
     null_size: int = setting(100_000, ge=100, help="random rankings behind each p-value")
     false_discovery_rate: float = setting(0.05, gt=0, lt=1, help="q below which a group is retrieved")
-    num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
-    seed: int = setting(0, ge=0, help="seed of everything that is drawn")
+    num_resamples: int = setting(1000, ge=0, help=RESAMPLES)
+    seed: int = setting(0, ge=0, help=SEED)
 
 
 class JumpColumns(Config):
@@ -180,8 +184,8 @@ class PercentReplicatingConfig(Config):
     negative_control: str = setting("true", help="its value in negative controls, in any case")
     percentile: float = setting(95.0, gt=0, lt=100, help="of the null")
     null_size: int = setting(10_000, ge=1000, help="random groups behind each threshold")
-    num_resamples: int = setting(1000, ge=0, help=_RESAMPLES)
-    seed: int = setting(0, ge=0, help="seed of everything that is drawn")
+    num_resamples: int = setting(1000, ge=0, help=RESAMPLES)
+    seed: int = setting(0, ge=0, help=SEED)
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
@@ -192,3 +196,84 @@ class PercentReplicatingConfig(Config):
                 "what groups them; choose another column for different"
             )
         return self
+
+
+JUMP_DETECTION: Final = Benchmark(
+    name="jump-detection",
+    config=JumpDetectionConfig,
+    parts=(Part(needs=(PLATES,), rows=f"{_HERE}.jump:detection_rows"),),
+    cost="wells^2 D; 100,000 random rankings per configuration",
+    source=f"{_JUMP}; Kraus et al., CVPR 2024; copairs 0.5.5",
+    examples=("benchmark jump-detection --profiles 'plates/*.csv.gz' --p-values geometric-mean",),
+    in_suite=True,
+)
+
+JUMP_SIBLINGS: Final = Benchmark(
+    name="jump-siblings",
+    config=JumpSiblingsConfig,
+    parts=(
+        Part(
+            needs=(PLATES,),
+            uses=(Input("targets", note="of compounds"),),
+            rows=f"{_HERE}.jump:sibling_rows",
+        ),
+    ),
+    cost="as jump-detection, then profiles^2 D",
+    source=f"{_JUMP}; Kraus et al., CVPR 2024; copairs 0.5.5",
+    examples=(
+        "benchmark jump-siblings --profiles 'plates/*.csv.gz' --targets compounds.tsv --ties gt",
+        "benchmark jump-siblings --profiles 'crispr/*.parquet' --siblings guides",
+    ),
+    in_suite=True,
+)
+
+JUMP_MATCHING: Final = Benchmark(
+    name="jump-matching",
+    config=JumpMatchingConfig,
+    parts=(
+        Part(
+            needs=(
+                Input("compounds", reader=PLATES.reader, note="plates"),
+                Input("genes", reader=PLATES.reader, note="CRISPR or ORF plates"),
+            ),
+            uses=(Input("targets", note="of compounds"),),
+            rows=f"{_HERE}.jump:matching_rows",
+        ),
+    ),
+    cost="as jump-siblings, for both",
+    source=_JUMP,
+    examples=("benchmark jump-matching --compounds 'compound/*.csv.gz' --genes 'crispr/*.csv.gz'",),
+)
+
+ACTIVITY: Final = Benchmark(
+    name="phenotypic-activity",
+    config=ActivityConfig,
+    parts=(Part(needs=(ANY_TABLE,), rows=f"{_HERE}.phenotypic:activity_rows"),),
+    cost="as jump-detection",
+    source="copairs 0.5.5",
+    examples=("benchmark phenotypic-activity --profiles work/embed/KEY --negative-same plate",),
+    in_suite=True,
+)
+
+PHENOTYPIC_CONSISTENCY: Final = Benchmark(
+    name="phenotypic-consistency",
+    config=PhenotypicConsistencyConfig,
+    parts=(Part(needs=(ANY_TABLE,), rows=f"{_HERE}.phenotypic:label_rows"),),
+    cost="profiles^2 D; 100,000 random rankings per configuration",
+    source="copairs 0.5.5",
+    examples=("benchmark phenotypic-consistency --profiles work/embed/KEY --label moa",),
+    in_suite=True,
+)
+
+PERCENT_REPLICATING: Final = Benchmark(
+    name="percent-replicating",
+    config=PercentReplicatingConfig,
+    parts=(Part(needs=(ANY_TABLE,), rows=f"{_HERE}.phenotypic:replicating_rows"),),
+    cost="10,000 random groups per size",
+    source=_JUMP,
+    examples=(
+        "benchmark percent-replicating --profiles work/embed/KEY",
+        "benchmark percent-replicating --profiles work/embed/KEY --group-by moa --different perturbation",
+    ),
+    in_suite=True,
+)
