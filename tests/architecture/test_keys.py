@@ -13,7 +13,7 @@ _PAIRS = ({"screen", "experiment"}, {"experiment", "plate"}, {"plate", "well"})
 EXEMPT = {
     "platform/phenoscale/screens/simulate/plan.py": "one screen, whose name does not change what is drawn",
     "platform/phenoscale/screens/simulate/stage.py": "one screen, whose name does not change what is drawn",
-    "platform/phenoscale/benchmarks/config.py": "targets: each is looked up by its own key",
+    "platform/phenoscale/benchmarks/wells/config.py": "targets: each is looked up by its own key",
     "platform/phenoscale/reports/sections/batch_effect.py": "targets: each is looked up by its own key",
 }
 

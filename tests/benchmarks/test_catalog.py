@@ -1,11 +1,15 @@
 """One new file and one line make a benchmark: a verb, an entry of the list, a part of suite and stage."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import phenoscale
 from phenoscale.benchmarks.catalog import CATALOG
 from phenoscale.schema.embeddings import write_embeddings
 from tests.support.wells import make_wells
@@ -42,19 +46,14 @@ COUNT = Benchmark(
 '''
 _PROGRAM = """
 import contextlib, io, json, sys
-import phenoscale.benchmarks as package
-from phenoscale.benchmarks.catalog import CATALOG, Line
-
-package.__path__.append(sys.argv[1])
-CATALOG["count-wells"] = Line("counting:COUNT", "how many wells there are")
 
 from phenoscale.benchmarks.config import BenchmarkConfig
 from phenoscale.benchmarks.stage import run_benchmark
 from phenoscale.cli.main import main
 
-wells = sys.argv[2]
-config = BenchmarkConfig(embeddings={"trained": wells}, runtime={"workspace": sys.argv[3]})
-sys.stdout.write((run_benchmark(config).path / "rows.json").read_text().replace("\\n", "") + "\\n")
+wells = sys.argv[1]
+config = BenchmarkConfig(embeddings={"trained": wells}, runtime={"workspace": sys.argv[2]})
+print((run_benchmark(config).path / "rows.json").read_text().replace("\\n", ""))
 for words in (
     ["count-wells", "--embeddings", wells],
     ["list", "count-wells"],
@@ -71,11 +70,18 @@ assert main(["--help"]) == 0
 def answers(tmp_path_factory):
     """Rows of the stage, of the verb, the list and the suite, and the help, with one more benchmark."""
     folder = tmp_path_factory.mktemp("catalog")
-    (folder / "counting.py").write_text(_FILE)
+    package = Path(phenoscale.__file__).parent
+    shutil.copytree(package, folder / "phenoscale", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "phenoscale" / "benchmarks" / "counting.py").write_text(_FILE)
+    with (folder / "phenoscale" / "benchmarks" / "catalog.py").open("a") as catalog:
+        catalog.write('CATALOG["count-wells"] = Line("counting:COUNT", "how many wells there are")\n')
     write_embeddings(folder / "embed" / "wells", make_wells())
-    places = [str(folder), str(folder / "embed"), str(folder / "work")]
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *places], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PROGRAM, str(folder / "embed"), str(folder / "work")],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     stage, verb, listed, suite, *help_text = done.stdout.splitlines()
     return *map(json.loads, (stage, verb, listed, suite)), "\n".join(help_text)

@@ -32,7 +32,7 @@ def test_every_verb_has_a_function_that_takes_its_config(name):
     assert first.name == "config"
     taken = {parent.__name__ for parent in find(VERBS[name].config).__mro__}
     named = getattr(first.annotation, "__name__", first.annotation)
-    assert named in taken - {"object", "BaseModel", "Config"}
+    assert named in taken - {"object", "BaseModel"}
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -44,7 +44,7 @@ def test_every_default_of_a_verb_that_needs_nothing_is_valid(name):
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_example_of_a_verb_can_be_read(name):
-    for example in VERBS[name].examples:
+    for example in VERBS[name].loaded().examples:
         found, rest = split_verb(shlex.split(example))
         assert found == name
         parse_arguments(found, VERBS[found], config=find(VERBS[found].config), argv=rest)
@@ -56,6 +56,6 @@ def test_the_verbs_that_are_stages_are_the_stages_of_pipelines():
 
 
 def test_every_positional_of_a_verb_is_a_field_of_its_config():
-    for verb in VERBS.values():
+    for verb in (each.loaded() for each in VERBS.values()):
         if verb.positional:
             assert set(verb.positional) <= set(find(verb.config).model_fields)

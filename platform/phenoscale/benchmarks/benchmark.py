@@ -120,6 +120,15 @@ class Benchmark:
         """Its name on the command line."""
         return f"benchmark {self.name}"
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that make its rows."""
+        references = [part.rows for part in self.parts]
+        references += [
+            place for part in self.parts for each in part.inputs for place in (each.reader, each.locate)
+        ]
+        return tuple(dict.fromkeys(place.partition(":")[0] for place in references if place))
+
     def run(self, config: Config) -> Any:
         """Answer the verb."""
         return find(self.function)(config) if self.function else find(_ALONE)(self, config=config)

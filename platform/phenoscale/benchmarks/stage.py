@@ -62,7 +62,12 @@ def run_benchmark(config: BenchmarkConfig, *, observe: Observer = ignore) -> Sta
         config=config,
         inputs=inputs,
         build=partial(_build, config=config, observe=observe),
+        modules=[module for benchmark in _in_stage() for module in benchmark.modules],
     )
+
+
+def _in_stage() -> list[Benchmark]:
+    return [found for found in load_all().values() if found.in_stage]
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Subject:
 
 
 def _build(output: Output, *, config: BenchmarkConfig, observe: Observer) -> Mapping[str, Any]:
-    asked = [found for found in load_all().values() if found.in_stage]
+    asked = _in_stage()
     read = ReadOnce()
     rows: list[Row] = []
     for number, name in enumerate(sorted({*config.maps, *config.embeddings}), start=1):
