@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from phenoscale.config import parse_config
 from phenoscale.config.problems import suggest
 from phenoscale.errors import UserError
 from phenoscale.mapping.steps.step import Step
+from phenoscale.references import find
 
 _HERE: Final = "phenoscale.mapping.steps"
 
@@ -32,8 +32,7 @@ def step_class(name: str) -> type[Step]:
     """
     if name not in STEPS:
         raise UserError(f"there is no map step {name!r}; {suggest(name, list(STEPS))}")
-    module, _, found = STEPS[name].partition(":")
-    loaded: type[Step] = getattr(importlib.import_module(module), found)
+    loaded: type[Step] = find(STEPS[name])
     return loaded
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Final
 
 from phenoscale.errors import UserError
 from phenoscale.operations.pipelines.value import Pipeline
+from phenoscale.references import find
 
 PIPELINES: Final[dict[str, str]] = {
     "full": "phenoscale.operations.pipelines.full:FULL",
@@ -26,6 +26,5 @@ def find_pipeline(name: str) -> Pipeline:
     """
     if name not in PIPELINES:
         raise UserError(f"there is no pipeline {name!r}; choose one of: {', '.join(PIPELINES)}")
-    module, _, value = PIPELINES[name].partition(":")
-    found: Pipeline = getattr(importlib.import_module(module), value)
+    found: Pipeline = find(PIPELINES[name])
     return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from phenoscale.operations.pipelines.config import PipelineConfig
 from phenoscale.operations.running.headline import HeadlineTable
+from phenoscale.references import find
 from phenoscale.stages import StageResult
 
 
@@ -81,8 +81,7 @@ def summarize(
         StepSummary(name, seconds.get(name, result.seconds), result.reused, str(result.path), result.digest)
         for name, result in results.items()
     )
-    module, _, function = config.pipeline.tables.partition(":")
-    tables: tuple[HeadlineTable, ...] = getattr(importlib.import_module(module), function)(results)
+    tables: tuple[HeadlineTable, ...] = find(config.pipeline.tables)(results)
     return RunSummary(
         name=config.name,
         steps=steps,
