@@ -1,14 +1,16 @@
 """What every test runs under: few threads, no telemetry, reproducible property tests."""
 
+import hashlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests.support.real_data import find_real_data
+from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 # Set before torch, OpenMP or MLflow are imported by a test.
 for _name, _value in {
@@ -27,15 +29,6 @@ hypothesis.settings.load_profile("house")
 # Shells start background jobs with SIGINT ignored, and children inherit that: tests that interrupt a process
 # must also work when the test run itself is such a job.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay on one worker, for their fixtures; those of several processes too, in front."""
-    items.sort(key=lambda item: item.get_closest_marker("ranks") is None)
-    for item in items:
-        group = "ranks" if item.get_closest_marker("ranks") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -59,3 +52,22 @@ def workspace(tmp_path: Path) -> Path:
     folder = tmp_path / "workspace"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a running S3 server with one bucket."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_uri(
+    s3_endpoint: str, *, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path
+) -> str:
+    """An empty prefix of the bucket, of this test alone, with a cache of its own."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "cache"))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"

@@ -125,9 +125,12 @@ def test_pixel_statistics_go_through_the_same_door(place, tmp_path):
     assert read_embeddings(result.path / "wells").dimensions == 15
 
 
+_SHARDS = "wells/**/*.parquet"
+
+
 def _wait_for_plates(folder, *, num_plates, process):
     for _ in itertools.repeat(None, 60_000):
-        if len(list(folder.glob("embed/*/wells/*/*/*/*.parquet"))) >= num_plates:
+        if len(list(folder.glob(f"embed/*/{_SHARDS}"))) >= num_plates:
             return
         assert process.poll() is None, f"embed ended with {process.returncode} before it could be killed"
         time.sleep(0.001)
@@ -146,15 +149,15 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_alike(place, embedded, t
     _wait_for_plates(tmp_path, num_plates=num_plates, process=process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    folder = tmp_path / "embed" / embedded.path.name
-    assert not (folder / "_SUCCESS.json").exists()
-    written = {path: path.stat().st_mtime_ns for path in folder.glob("wells/*/*/*/*.parquet")}
+    assert not list(tmp_path.glob("embed/*/_SUCCESS.json"))
+    (attempt,) = tmp_path.glob("embed/*.attempt-1")
+    written = {path.relative_to(attempt): path.stat().st_mtime_ns for path in attempt.glob(_SHARDS)}
     assert num_plates <= len(written) < 8
-    (folder / "wells" / ".write-1-0").write_bytes(b"half a file of the killed run")
+    (attempt / "wells" / ".write-1-0").write_bytes(b"half a file of the killed run")
     resumed = run_embed(EmbedConfig(**given))
     assert resumed.digest == embedded.digest
-    assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert not list(folder.rglob(".write-*"))
+    assert {name: (resumed.path / name).stat().st_mtime_ns for name in written} == written
+    assert not list(tmp_path.rglob(".write-*"))
 
 
 def test_progress_is_told_plate_by_plate(place, tmp_path):

@@ -59,7 +59,7 @@ class Chain:
     def __init__(self, folder: Path) -> None:
         self.table = folder / "table.txt"
         self.table.write_text("1 2 3")
-        self.workspace = folder / "workspace"
+        self.workspace: Path | str = folder / "workspace"
         self.root = write_sources(folder / "sources")
         self.built: list[str] = []
 

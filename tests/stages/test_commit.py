@@ -5,17 +5,17 @@ import os
 
 import pytest
 
-from phenoscale.errors import UserError
+from phenoscale.errors import RetryError, UserError
 from phenoscale.stages.commit import (
-    SUCCESS,
     changed_file,
     check_complete,
+    commit,
     output_digest,
-    output_files,
     read_success,
     record_output,
-    write_success,
 )
+from phenoscale.stages.output import Output
+from phenoscale.stages.records import SUCCESS
 from phenoscale.storage import digest_file
 from phenoscale.storage.digests import digest_entries
 
@@ -30,9 +30,7 @@ def output(tmp_path):
 
 
 def _commit(folder, key="k"):
-    success = record_output(folder, key=key)
-    write_success(folder, success)
-    return success
+    return commit(Output(folder), key=key, lineage=lambda success: b"{}")
 
 
 def test_a_committed_output_is_complete_and_its_digest_is_that_of_its_files(output):
@@ -49,15 +47,15 @@ def test_records_logs_and_left_over_temporary_files_are_no_part_of_an_output(out
     for name in (
         "lineage.json",
         "_SUCCESS.json",
-        "_STARTED.json",
         "logs/worker-1.txt",
         "worker.log",
         ".write-1",
     ):
         (output / name).parent.mkdir(exist_ok=True)
         (output / name).write_text(name)
-    assert output_files(output) == ["header.json", "wells/a.parquet"]
-    assert record_output(output, key="k").digest == before
+    after = record_output(output, key="k")
+    assert list(after.files) == ["header.json", "wells/a.parquet"]
+    assert after.digest == before
     assert not (output / ".write-1").exists()
 
 
@@ -108,5 +106,21 @@ def test_a_broken_commit_record_counts_as_none(output, text):
 def test_the_commit_record_is_the_public_one(output):
     _commit(output, key="the key")
     record = json.loads((output / SUCCESS).read_text())
-    assert set(record) == {"key", "digest", "files"}
-    assert set(record["files"]["header.json"]) == {"size", "mtime_ns", "sha256"}
+    assert set(record) == {"format_version", "key", "digest", "files", "elsewhere"}
+    assert set(record["files"]["header.json"]) == {"size", "etag", "sha256"}
+
+
+def test_a_record_of_another_version_is_refused_by_name(output, caplog):
+    _commit(output)
+    text = (output / SUCCESS).read_text()
+    (output / SUCCESS).write_text(text.replace('"format_version": 2', '"format_version": 7'))
+    assert read_success(output) is None
+    assert "format version 7; this is version 2" in caplog.text
+
+
+def test_a_published_part_that_is_written_to_again_is_not_committed(output):
+    Output(output).publish("wells", ["wells"])
+    (output / "wells" / "a.parquet").write_bytes(b"bbbb")
+    with pytest.raises(RetryError, match=r"wells/a\.parquet was changed while its stage was running"):
+        _commit(output)
+    assert read_success(output) is None

@@ -7,6 +7,7 @@ import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.stages.inputs import Input, inputs_digest, resolve_inputs
+from phenoscale.stages.output import Output
 from phenoscale.storage.digests import digest_entries, digest_file
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
@@ -98,27 +99,29 @@ def test_the_output_of_a_stage_that_did_not_finish_is_refused(chain):
 
 
 def test_a_half_written_output_is_refused_when_it_was_copied_away(chain, tmp_path):
-    embedded = chain.embed()
-    for name in ("_SUCCESS.json", "lineage.json"):
-        (embedded.path / name).unlink()
-    (embedded.path / "_STARTED.json").write_text('{"stage": "embed", "key": "k"}')
-    copy = embedded.path.rename(tmp_path / "copy")
-    with pytest.raises(UserError, match="run embed again"):
+    copy = tmp_path / "copy"
+    (copy / "wells").mkdir(parents=True)
+    (copy / "wells" / "numbers.txt").write_text("1")
+    Output(copy).publish("wells", ["wells"])
+    with pytest.raises(UserError, match="is incomplete"):
         resolve_inputs({"embeddings": copy})
 
 
-def test_an_output_whose_runner_emptied_it_is_known_by_its_lease(chain):
+def test_an_output_and_an_attempt_at_it_are_known_by_their_lease(chain):
     embedded = chain.embed()
     for name in ("_SUCCESS.json", "lineage.json"):
         (embedded.path / name).unlink()
-    with pytest.raises(UserError, match="incomplete"):
-        resolve_inputs({"embeddings": embedded.path})
+    attempt = embedded.path.with_name(embedded.path.name + ".attempt-2")
+    attempt.mkdir()
+    for place in (embedded.path, attempt):
+        with pytest.raises(UserError, match="incomplete"):
+            resolve_inputs({"embeddings": place})
 
 
 def test_a_file_that_happens_to_be_named_like_a_lease_makes_no_stage_output(tmp_path):
     (tmp_path / "plates").mkdir()
     (tmp_path / "plates" / "a").write_text("a")
-    (tmp_path / "plates.lock").write_text("numpy==2.4")
+    (tmp_path / "plates.lease").write_text("until May")
     (found,) = resolve_inputs({"plates": tmp_path / "plates"})
     assert found.stage == ""
 

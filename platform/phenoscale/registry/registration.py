@@ -24,7 +24,7 @@ from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
 from phenoscale.schema.rows import Row, rows_to_json
 from phenoscale.stages import Output
-from phenoscale.stages.commit import LINEAGE
+from phenoscale.stages.records import LINEAGE
 
 logger = get_logger(__name__)
 

@@ -7,7 +7,6 @@ alone never counts as done: before it is reused, the registry is asked whether i
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from phenoscale.config import require
 from phenoscale.registry.config import PromoteConfig, RegisterConfig, RollbackConfig
 from phenoscale.registry.records import Rollback
-from phenoscale.stages import Observer, StageResult, ignore, run_stage
+from phenoscale.stages import Observer, StageResult, discard, ignore, run_stage
 
 
 def run_register(config: RegisterConfig, *, observe: Observer = ignore) -> StageResult:
@@ -77,6 +76,6 @@ def _unless_outdated(run: Callable[[], StageResult], *, still_true: Callable[[Pa
     """Run, and run again when the reused output tells of something the registry does not know."""
     result = run()
     if result.reused and not still_true(result.path):
-        shutil.rmtree(result.path)
+        discard(result.path)
         return run()
     return result

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phenoscale.stages.inputs import stage_folder
+from phenoscale.stages import lineage_of, output_folder
 
 if TYPE_CHECKING:
     from phenoscale.reports.config import ReportConfig
@@ -84,14 +84,14 @@ def read_ancestry(config: ReportConfig) -> Ancestry:
     names: dict[str, str] = {}
     waiting = []
     for name, place in _places(config):
-        folder = stage_folder(Path(place).resolve())
+        folder = output_folder(place)
         if folder is not None:
             waiting.append(folder)
             names[str(folder)] = name
     labels: dict[str, str] = {}
     while waiting:
         folder = waiting.pop()
-        record = _read_record(folder / "lineage.json")
+        record = lineage_of(folder)
         key = record.get("key")
         if not key:
             continue
@@ -100,7 +100,7 @@ def read_ancestry(config: ReportConfig) -> Ancestry:
             continue
         records[key] = record
         for entry in record.get("inputs", {}).values():
-            parent = stage_folder(Path(entry["uri"])) if entry.get("key") else None
+            parent = output_folder(entry["uri"]) if entry.get("key") else None
             if parent is not None:
                 waiting.append(parent)
                 if (record["stage"], entry.get("stage")) == ("map", "embed"):

@@ -16,7 +16,7 @@ from phenoscale.schema.maps import PerturbationMap, read_map
 from phenoscale.schema.readable import readable
 from phenoscale.schema.rows import Row, read_rows
 from phenoscale.screens.store import open_screen
-from phenoscale.stages.inputs import stage_folder
+from phenoscale.stages import lineage_of, output_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +150,8 @@ def read_num_parameters(probe: Path) -> dict[str, int]:
     """Parameters of each probed encoder before it was cut, as the stages say that made them."""
     found: dict[str, int] = {}
     for name, entry in _read_json(str(probe), "lineage.json").get("inputs", {}).items():
-        folder = stage_folder(Path(entry["uri"])) if name.startswith(_PROBED) and entry.get("key") else None
-        summary = _read_json(str(folder), "lineage.json").get("summary", {}) if folder else {}
+        folder = output_folder(entry["uri"]) if name.startswith(_PROBED) and entry.get("key") else None
+        summary = lineage_of(folder).get("summary", {}) if folder else {}
         count = summary.get("num_encoder_parameters", summary.get("num_parameters"))
         if count is not None:
             found[name.removeprefix(_PROBED)] = int(count)

@@ -1,8 +1,9 @@
 """Content-addressed stages: a key from code, config and inputs; reuse, lease, lineage and failure record."""
 
-from phenoscale.stages.commit import check_complete, output_digest
+from phenoscale.stages.commit import check_complete, discard, lineage_of, output_digest
+from phenoscale.stages.fetch import fetch_output, locate
 from phenoscale.stages.inputs import Input
-from phenoscale.stages.lineage import LineageNode, find_output, read_lineage, walk_lineage
+from phenoscale.stages.lineage import LineageNode, find_output, output_folder, read_lineage, walk_lineage
 from phenoscale.stages.output import Output
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
@@ -19,10 +20,15 @@ __all__ = [
     "Workspace",
     "check_complete",
     "complete_output",
+    "discard",
+    "fetch_output",
     "find_output",
     "ignore",
+    "lineage_of",
+    "locate",
     "open_workspace",
     "output_digest",
+    "output_folder",
     "plan_stage",
     "read_lineage",
     "run_stage",

@@ -1,131 +1,126 @@
-"""The commit record of a stage output, `_SUCCESS.json`: written last, checked before anything is read."""
+"""Commit an output: its files, `lineage.json`, and last `_SUCCESS.json`; and check one before it is read."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from phenoscale.errors import UserError
-from phenoscale.files import is_temporary, write_atomic
+from phenoscale.errors import RetryError, UserError
+from phenoscale.files import is_temporary
 from phenoscale.logs import get_logger
-from phenoscale.stages.output import PARTS_FOLDER
-from phenoscale.storage.digests import digest_entries, digest_file, file_names
+from phenoscale.stages.output import Output
+from phenoscale.stages.records import (
+    LINEAGE,
+    PARTS_FOLDER,
+    SUCCESS,
+    FileRecord,
+    Success,
+    changed_name,
+    read_json,
+    split_by_output,
+)
+from phenoscale.storage import Storage, digest_file
+from phenoscale.storage.digests import file_names
+from phenoscale.storage.mirror import storage_at
 
-SUCCESS: Final = "_SUCCESS.json"
-LINEAGE: Final = "lineage.json"
-STARTED: Final = "_STARTED.json"
-_NOT_OUTPUT: Final = frozenset({SUCCESS, LINEAGE, STARTED})
+_NOT_OUTPUT: Final = frozenset({SUCCESS, LINEAGE})
 # times and random ids, in which equal computations differ; checkpoints have checksums of their own
 _NOT_OUTPUT_FOLDERS: Final = frozenset({"logs", "checkpoints", PARTS_FOLDER})
 
 logger = get_logger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class FileRecord:
-    """One output file as it was when the stage finished."""
+def commit(output: Output, *, key: str, lineage: Callable[[Success], bytes]) -> Success:
+    """Publish what a stage has built: after this, and not before, other stages accept it.
 
-    size: int
-    mtime_ns: int
-    sha256: str
+    Args:
+        output: whose folder holds everything that was not published as a part.
+        key: of the stage.
+        lineage: gives the text of `lineage.json`.
 
-
-@dataclasses.dataclass(frozen=True)
-class Success:
-    """The content of `_SUCCESS.json`: the stage's key, the output's digest and its files."""
-
-    key: str
-    digest: str
-    files: dict[str, FileRecord]
-
-    def digest_below(self, name: str) -> str | None:
-        """Return the digest of one file or subfolder of the output, None when it holds no such thing."""
-        if name in self.files:
-            return self.files[name].sha256
-        prefix = f"{name}/"
-        below = {
-            file.removeprefix(prefix): record.sha256
-            for file, record in self.files.items()
-            if file.startswith(prefix)
-        }
-        return digest_entries(below) if below else None
-
-
-def output_files(folder: Path) -> list[str]:
-    """Return the names of the files that make up an output: not records, logs, checkpoints."""
-    return [name for name in file_names(folder) if _is_output(name)]
+    Raises:
+        RetryError: another runner has taken over, the store is away, or a published file is not what it was.
+    """
+    storage = output.storage
+    files: dict[str, FileRecord] = {}
+    elsewhere: dict[str, str] = {}
+    for part in output.parts():
+        files.update(part.files)
+        elsewhere.update(dict.fromkeys(part.names, part.elsewhere) if part.elsewhere else {})
+    _remove_unfinished(output.folder)
+    rest = [name for name in file_names(output.folder) if name not in files and name not in _NOT_OUTPUT]
+    rest = [name for name in rest if not name.startswith(f"{PARTS_FOLDER}/")]
+    files.update(output.put(rest))
+    own = {name: record for name, record in files.items() if _without(name, elsewhere)}
+    _remove_strays(storage, known=own)
+    changed = changed_name(storage, own)
+    if changed is not None:
+        raise RetryError(f"{storage.uri}/{changed} was changed while its stage was running; run it again")
+    counted = {name: record for name, record in files.items() if _is_output(name)}
+    success = Success.of(counted, key=key, elsewhere=elsewhere)
+    storage.write_bytes(LINEAGE, lineage(success))
+    output.put(())  # the last look at the lease
+    if not storage.create_bytes(SUCCESS, success.as_bytes()):
+        # a fenced runner came in between its own look and ours; what lies there now are our files
+        storage.delete(SUCCESS)
+        storage.create_bytes(SUCCESS, success.as_bytes())
+    return success
 
 
 def record_output(folder: Path, *, key: str) -> Success:
-    """Hash an output's files and return the record to be written."""
-    for name in file_names(folder):
-        if is_temporary(name):
-            (folder / name).unlink()
-    files = {}
-    for name in output_files(folder):
-        path = folder / name
-        sha256 = digest_file(path)
-        status = path.stat()
-        files[name] = FileRecord(size=status.st_size, mtime_ns=status.st_mtime_ns, sha256=sha256)
-    digest = digest_entries({name: record.sha256 for name, record in files.items()})
-    return Success(key=key, digest=digest, files=files)
-
-
-def write_success(folder: Path, success: Success) -> None:
-    """Commit an output: after this, and not before, other stages accept it."""
-    text = json.dumps(dataclasses.asdict(success), indent=1)
-    write_atomic(folder / SUCCESS, text.encode())
-    (folder / STARTED).unlink(missing_ok=True)
+    """Return the record of a folder's files, as if it were an output."""
+    _remove_unfinished(folder)
+    storage = storage_at(folder)
+    names = [name for name in file_names(folder) if _is_output(name)]
+    infos = storage.find(names)
+    files = {
+        name: FileRecord(infos[name].size, etag=infos[name].etag, sha256=digest_file(folder / name))
+        for name in names
+    }
+    return Success.of(files, key=key, elsewhere={})
 
 
 def read_success(folder: Path) -> Success | None:
     """Return an output's commit record, None when there is no readable one."""
+    storage = storage_at(folder)
     try:
-        data = json.loads((folder / SUCCESS).read_bytes())
-        files = {name: FileRecord(**record) for name, record in data["files"].items()}
-        return Success(key=str(data["key"]), digest=str(data["digest"]), files=files)
-    except (FileNotFoundError, NotADirectoryError):
+        data = storage.read_bytes(SUCCESS)
+    except UserError:
         return None
+    try:
+        return Success.parse(data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         logger.warning("%s cannot be read (%s); its stage counts as unfinished", folder / SUCCESS, error)
         return None
 
 
 def changed_file(folder: Path, success: Success) -> str | None:
-    """Return the first file that is not what the record says, None when all are.
-
-    A file of the recorded size and time is trusted; one of another time is hashed again.
-    """
-    for name, record in success.files.items():
-        path = folder / name
-        try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return name
-        if status.st_size != record.size:
-            return name
-        if status.st_mtime_ns != record.mtime_ns and digest_file(path) != record.sha256:
-            return name
+    """Return the first file that is not what the record says, None when all are; see `changed_name`."""
+    for other, names in split_by_output(success.files, success).items():
+        storage = storage_at(folder.parent.parent).at(other) if other else storage_at(folder)
+        changed = changed_name(storage, {name: success.files[name] for name in names})
+        if changed is not None:
+            return changed
     return None
 
 
-def check_complete(path: Path) -> Success:
+def check_complete(folder: Path) -> Success:
     """Return the commit record of a stage's output folder.
 
     Raises:
         UserError: when the stage did not finish, or the output was changed since.
     """
-    success = read_success(path)
+    success = read_success(folder)
     if success is None:
         raise UserError(
-            f"{path} is incomplete: its stage did not finish ({SUCCESS} is missing); {way_out(path)}"
+            f"{folder} is incomplete: its stage did not finish ({SUCCESS} is missing); {way_out(folder)}"
         )
-    changed = changed_file(path, success)
+    changed = changed_file(folder, success)
     if changed is not None:
         raise UserError(
-            f"{path / changed} is not what its stage wrote: it was changed or removed since; {way_out(path)}"
+            f"{folder / changed} is not what its stage wrote: it was changed or removed since; "
+            f"{way_out(folder)}"
         )
     return success
 
@@ -135,22 +130,45 @@ def output_digest(path: Path) -> str:
     return check_complete(path).digest
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a JSON record beside or in an output, an empty one when it is missing or broken."""
-    try:
-        data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+def lineage_of(folder: Path) -> dict[str, Any]:
+    """Return the lineage record of an output folder, an empty one when it is missing or broken."""
+    return read_json(storage_at(folder), LINEAGE)
 
 
-def way_out(path: Path) -> str:
+def discard(folder: Path) -> None:
+    """Remove an output; from the first moment on it does not count as complete."""
+    storage_at(folder).delete(SUCCESS)
+    storage_at(folder.parent).delete_below(folder.name)
+
+
+def way_out(folder: Path) -> str:
     """Say which stage writes a folder again."""
-    stage = read_record(path / STARTED).get("stage") or read_record(path / LINEAGE).get("stage")
-    return f"run {stage or path.parent.name} again"
+    return f"run {lineage_of(folder).get('stage') or folder.parent.name} again"
+
+
+def _without(name: str, elsewhere: Mapping[str, str]) -> bool:
+    return not any(name == place or name.startswith(f"{place}/") for place in elsewhere)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for name in file_names(folder):
+        if _is_unfinished(name):
+            (folder / name).unlink()
+
+
+def _remove_strays(storage: Storage, *, known: Mapping[str, FileRecord]) -> None:
+    """Remove what a dead runner uploaded and nobody recorded: a chunk of it might be read as ours."""
+    for info in list(storage.list()):
+        if info.key not in known and not info.key.startswith(f"{PARTS_FOLDER}/"):
+            storage.delete(info.key)
 
 
 def _is_output(name: str) -> bool:
     first, _, _ = name.partition("/")
     is_aside = name in _NOT_OUTPUT or first in _NOT_OUTPUT_FOLDERS or name.endswith(".log")
-    return not is_aside and not is_temporary(name)
+    return not is_aside and not _is_unfinished(name)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file is what a run was writing when it was killed: writers rename when they are done."""
+    return is_temporary(name) or name.endswith(".partial")

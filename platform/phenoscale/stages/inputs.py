@@ -9,9 +9,13 @@ from typing import Any
 
 from phenoscale.config import digest_json
 from phenoscale.errors import UserError
-from phenoscale.stages.commit import LINEAGE, STARTED, SUCCESS, check_complete, read_record
-from phenoscale.stages.lease import lock_path, read_holder
+from phenoscale.stages.attempt import output_of_attempt
+from phenoscale.stages.commit import check_complete, lineage_of
+from phenoscale.stages.fetch import fetch_output, output_above
+from phenoscale.stages.lease import LEASE_SUFFIX
+from phenoscale.stages.records import LINEAGE, PARTS_FOLDER, SUCCESS
 from phenoscale.storage import digest_file, digest_listing, is_remote
+from phenoscale.storage.mirror import address_of
 
 InputPaths = Mapping[str, Path | str | Sequence[Path | str]]
 
@@ -46,8 +50,11 @@ def resolve_inputs(inputs: InputPaths, *, workspace: Path | None = None) -> list
 
 def resolve_input(place: Path | str, *, name: str, workspace: Path | None = None) -> Input:
     """Return one input with its digest."""
-    if isinstance(place, str) and is_remote(place):
-        return Input(name=name, uri=place, digest=digest_listing(place))
+    address = str(place) if is_remote(str(place)) else address_of(place)
+    if address is not None:
+        if is_remote(str(place)) and output_above(address) is None:
+            return Input(name=name, uri=address, digest=digest_listing(address))
+        place = fetch_output(address)
     path = Path(place).resolve()
     if not path.exists():
         raise UserError(
@@ -61,8 +68,8 @@ def resolve_input(place: Path | str, *, name: str, workspace: Path | None = None
     digest = success.digest if below == "." else success.digest_below(below)
     if digest is None:
         raise UserError(f"input {name}: {place} is not among the files that its stage wrote; check the path")
-    stage = str(read_record(folder / LINEAGE).get("stage", ""))
-    return Input(name=name, uri=str(path), digest=digest, stage=stage, key=success.key)
+    stage = str(lineage_of(folder).get("stage", ""))
+    return Input(name=name, uri=address or str(path), digest=digest, stage=stage, key=success.key)
 
 
 def _digest_raw(path: Path, *, workspace: Path | None) -> str:
@@ -72,12 +79,16 @@ def _digest_raw(path: Path, *, workspace: Path | None) -> str:
 def stage_folder(path: Path) -> Path | None:
     """Return the stage output that a path is or lies in, complete or not; None for other data."""
     for folder in (path, *path.parents):
-        if any((folder / record).is_file() for record in (SUCCESS, STARTED, LINEAGE)):
-            return folder
-        # a runner that empties its folder when it resumes leaves no mark inside, but its lease stays beside
-        if read_holder(lock_path(folder)):
+        if any((folder / record).is_file() for record in (SUCCESS, LINEAGE)) or _is_begun(folder):
             return folder
     return None
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a folder is an output, or an attempt at one, that was begun: its lease stays beside it."""
+    output = output_of_attempt(folder)
+    lease = output.parent / (output.name + LEASE_SUFFIX)
+    return (folder / PARTS_FOLDER).is_dir() or any(lease.glob("0*"))
 
 
 def inputs_digest(inputs: Sequence[Input]) -> str:

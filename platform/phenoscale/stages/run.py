@@ -6,38 +6,29 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from phenoscale.config import Config, Runtime, digest_json, fingerprint
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, RetryError, is_disk_full
-from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger, keep_last_lines, key_values
-from phenoscale.stages.commit import (
-    LINEAGE,
-    STARTED,
-    SUCCESS,
-    changed_file,
-    read_record,
-    read_success,
-    record_output,
-    write_success,
-)
+from phenoscale.stages.attempt import attempt_folder
+from phenoscale.stages.commit import changed_file, commit, discard, lineage_of, read_success
 from phenoscale.stages.failure import failure_of, write_failure
+from phenoscale.stages.fetch import keep_built
 from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
-from phenoscale.stages.lease import hold_lease, lock_path
-from phenoscale.stages.lineage import lineage_record
-from phenoscale.stages.output import Output
+from phenoscale.stages.lease import Lease, hold_lease
+from phenoscale.stages.lineage import KEY_LENGTH, lineage_record
+from phenoscale.stages.output import Output, Place
 from phenoscale.stages.plan import StagePlan, stop_if_planning
+from phenoscale.stages.records import SUCCESS, Success
 from phenoscale.stages.result import StageResult
 from phenoscale.stages.sources import sources_digest
-from phenoscale.storage import LocalStorage
-
-FOLDER_KEY_LENGTH: Final = 20
+from phenoscale.stages.workspace import Workspace, open_workspace
+from phenoscale.storage.mirror import storage_at
 
 logger = get_logger(__name__)
 
@@ -48,10 +39,25 @@ class _Stage:
 
     name: str
     key: str
-    folder: Path
+    workspace: Workspace
     config: Config
     inputs: tuple[Input, ...]
     sources_digest: str
+
+    @property
+    def place(self) -> str:
+        """The output's name in the workspace."""
+        return f"{self.name.replace(' ', '-')}/{self.key[:KEY_LENGTH]}"
+
+    @property
+    def failure_key(self) -> str:
+        """Where the record of a failure lies, beside the output."""
+        return f"{self.place}.failure.json"
+
+    @property
+    def folder(self) -> Path:
+        """The output's folder, or that of its copy on this machine."""
+        return self.workspace.root / self.place
 
 
 def run_stage(
@@ -71,15 +77,15 @@ def run_stage(
         entry: dotted name of the module that the stage's code starts in (pass `__name__`).
         config: the stage's config; settings enter the key, `config.runtime.workspace` says where to write.
         inputs: name to path, URI or sequence of paths; digests enter the key, places do not.
-        build: writes the output into `Output.folder`, finds there the published parts of a runner that was
-            killed, and returns a summary of plain JSON values.
+        build: writes the output into `Output.folder`, publishes parts of long work as it goes, finds again
+            those of a runner that was killed, and returns a summary of plain JSON values.
         modules: dotted names of further modules that compute and that no import of `entry` names: the one
             that the config chooses, or that runs in processes of its own.
         source_root: folder that holds the package whose sources enter the key; the running one's by default.
 
     Raises:
-        UserError: an input is missing or incomplete, or another live process runs this stage.
-        RetryError: the disk is full.
+        UserError: an input is missing or incomplete.
+        RetryError: another live process runs this stage, the disk is full, or the store is away.
     """
     started = time.monotonic()
     sources = sources_digest(entry, modules=modules, root=source_root)
@@ -96,16 +102,16 @@ def run_stage(
     )
     if reused is not None:
         return _say_reused(reused)
-    with hold_lease(lock_path(found.folder), stage=stage):
+    with hold_lease(found.workspace.storage, found.place, stage=stage) as lease:
         # another runner may have finished between the look and the lease
         reused = complete_output(stage, folder=found.folder, key=found.key)
-        return _say_reused(reused) if reused else _build(found, build=build, started=started)
+        return _say_reused(reused) if reused else _build(found, build=build, lease=lease, started=started)
 
 
 def _prepare(stage: str, *, config: Config, inputs: InputPaths, sources: str) -> _Stage:
     runtime: Runtime = getattr(config, "runtime", None) or Runtime()
-    workspace = Path(runtime.workspace).resolve()
-    resolved_inputs = tuple(resolve_inputs(inputs, workspace=workspace))
+    workspace = open_workspace(runtime.workspace)
+    resolved_inputs = tuple(resolve_inputs(inputs, workspace=workspace.root))
     key = digest_json(
         {
             "stage": stage,
@@ -114,11 +120,10 @@ def _prepare(stage: str, *, config: Config, inputs: InputPaths, sources: str) ->
             "inputs": inputs_digest(resolved_inputs),
         }
     )
-    folder = workspace / stage.replace(" ", "-") / key[:FOLDER_KEY_LENGTH]
     return _Stage(
         name=stage,
         key=key,
-        folder=folder,
+        workspace=workspace,
         config=config,
         inputs=resolved_inputs,
         sources_digest=sources,
@@ -131,7 +136,6 @@ def complete_output(stage: str, *, folder: Path, key: str) -> StageResult | None
     success = read_success(folder)
     if success is None or success.key != key or changed_file(folder, success) is not None:
         return None
-    failure_path(folder).unlink(missing_ok=True)
     return StageResult(
         stage=stage,
         key=key,
@@ -139,7 +143,7 @@ def complete_output(stage: str, *, folder: Path, key: str) -> StageResult | None
         digest=success.digest,
         reused=True,
         seconds=time.monotonic() - started,
-        summary=read_record(folder / LINEAGE).get("summary", {}),
+        summary=lineage_of(folder).get("summary", {}),
     )
 
 
@@ -148,48 +152,51 @@ def _say_reused(result: StageResult) -> StageResult:
     return result
 
 
-def _build(stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], started: float) -> StageResult:
+def _build(
+    stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], lease: Lease, started: float
+) -> StageResult:
     with keep_last_lines() as lines:
         try:
             with _full_disk_means_retry(stage.folder):
-                result = _build_and_commit(stage, build=build, started=started)
+                result = _build_and_commit(stage, build=build, lease=lease, started=started)
         except BaseException as error:
             failure = failure_of(error, name=stage.name, lines=lines)
-            record = failure_path(stage.folder)
-            write_failure(failure, storage=LocalStorage(record.parent), key=record.name)
+            write_failure(failure, storage=stage.workspace.storage, key=stage.failure_key)
             raise
-    failure_path(stage.folder).unlink(missing_ok=True)
+    stage.workspace.storage.delete(stage.failure_key)
     return result
 
 
-def failure_path(folder: Path) -> Path:
-    """Return where the failure record of an output folder lies."""
-    return folder.with_name(folder.name + ".failure.json")
-
-
 def _build_and_commit(
-    stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], started: float
+    stage: _Stage, *, build: Callable[[Output], Mapping[str, Any]], lease: Lease, started: float
 ) -> StageResult:
-    _clear_if_changed(stage.folder)
-    is_resumed = (stage.folder / STARTED).is_file()
+    _discard_if_changed(stage.folder)
+    folder, has_folder = attempt_folder(stage.folder, lease=lease)
+    place = Place(stage.workspace, name=stage.place, check=lease.check)
+    output = Output(folder, sources_digest=stage.sources_digest, place=place)
+    output.drop_changed_parts()
+    is_resumed = has_folder or bool(output.parts())
     status = "resumed" if is_resumed else "started"
     logger.info("%s", key_values(stage=stage.name, key=stage.folder.name, status=status))
     began = datetime.datetime.now(datetime.UTC)
-    write_atomic(stage.folder / STARTED, json.dumps({"stage": stage.name, "key": stage.key}).encode())
-    summary = plain(build(Output(stage.folder, sources_digest=stage.sources_digest)))
-    success = record_output(stage.folder, key=stage.key)
+    summary = plain(build(output))
+    said: dict[str, Any] = {"started": began.isoformat(), "is_resumed": is_resumed, "summary": summary}
+
+    def lineage(success: Success) -> bytes:
+        said["seconds"] = time.monotonic() - started
+        record = lineage_record(
+            stage.name,
+            key=stage.key,
+            config=stage.config,
+            inputs=stage.inputs,
+            sources_digest=stage.sources_digest,
+            success=success,
+        )
+        return json.dumps({**record, **said}, indent=1).encode()
+
+    success = commit(output, key=stage.key, lineage=lineage)
+    keep_built(folder, output=stage.folder)
     seconds = time.monotonic() - started
-    record = lineage_record(
-        stage.name,
-        key=stage.key,
-        config=stage.config,
-        inputs=stage.inputs,
-        sources_digest=stage.sources_digest,
-        success=success,
-    )
-    record |= {"started": began.isoformat(), "seconds": seconds, "is_resumed": is_resumed, "summary": summary}
-    write_atomic(stage.folder / LINEAGE, json.dumps(record, indent=1).encode())
-    write_success(stage.folder, success)
     line = key_values(stage=stage.name, key=stage.folder.name, status="done", seconds=seconds)
     logger.info("%s", line)
     return StageResult(
@@ -203,14 +210,14 @@ def _build_and_commit(
     )
 
 
-def _clear_if_changed(folder: Path) -> None:
-    """Empty a folder that was once complete: with a changed file in it nothing there can be trusted."""
-    if not (folder / SUCCESS).is_file():
+def _discard_if_changed(folder: Path) -> None:
+    """Remove what was once complete: with a changed file in it nothing there can be trusted."""
+    if not storage_at(folder).exists(SUCCESS):
         return
     success = read_success(folder)
     changed = SUCCESS if success is None else changed_file(folder, success) or SUCCESS
     logger.warning("%s was changed after its stage had finished; the stage is run again", folder / changed)
-    shutil.rmtree(folder)
+    discard(folder)
 
 
 @contextlib.contextmanager

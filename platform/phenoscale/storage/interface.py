@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -55,6 +55,9 @@ class Storage(Protocol):
     def info(self, key: str) -> ObjectInfo | None:
         """Return an object's size and etag, None when there is none."""
 
+    def find(self, keys: Collection[str]) -> dict[str, ObjectInfo]:
+        """Return size and etag of those of the objects that there are, in as few requests as it takes."""
+
     def age_seconds(self, key: str) -> float | None:
         """Return how long ago an object was written, None when there is none.
 
@@ -75,6 +78,9 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; removing a missing one is no error."""
+
+    def delete_below(self, prefix: str) -> None:
+        """Remove all objects below `prefix/`."""
 
 
 def check_key(key: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -84,6 +85,10 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def find(self, keys: Collection[str]) -> dict[str, ObjectInfo]:
+        """Return size and etag of those of the objects that there are, in as few requests as it takes."""
+        return {key: info for key in keys if (info := self.info(key)) is not None}
+
     def age_seconds(self, key: str) -> float | None:
         """Return how long ago an object was written, None when there is none.
 
@@ -112,6 +117,13 @@ class LocalStorage:
         path = self._path(key)
         with explained(path):
             path.unlink(missing_ok=True)
+
+    def delete_below(self, prefix: str) -> None:
+        """Remove all objects below `prefix/`."""
+        folder = self._path(prefix)
+        with explained(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)

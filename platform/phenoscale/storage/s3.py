@@ -6,7 +6,7 @@ import base64
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,6 +32,8 @@ _EXPIRED: Final = frozenset(
 )
 _TAKEN: Final = frozenset({"409", "412", "ConditionalRequestConflict", "PreconditionFailed"})
 _ONE_PART_BYTES: Final = 64 << 20
+_FEW: Final = 4
+_PAGE: Final = 1000
 _PART_SUMS: Final = {"ChecksumAlgorithm": "SHA256"}
 _PAST_THE_END: Final = frozenset({"416", "InvalidRange"})
 _WAY_OUT_DENIED: Final = "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and that the account may use this bucket"
@@ -127,6 +129,13 @@ class S3Storage:
         found = self._head(key)
         return None if found is None else _info(key, found)
 
+    def find(self, keys: Collection[str]) -> dict[str, ObjectInfo]:
+        """Return size and etag of those of the objects that there are, in as few requests as it takes."""
+        if len(keys) <= _FEW:
+            return {key: info for key in keys if (info := self.info(key)) is not None}
+        start = os.path.commonpath(list(keys))
+        return {info.key: info for info in self.list(start) if info.key in keys}
+
     def age_seconds(self, key: str) -> float | None:
         """Return how long ago an object was written, None when there is none; the server says both times."""
         found = self._head(key)
@@ -160,6 +169,14 @@ class S3Storage:
         """Remove an object; removing a missing one is no error."""
         with self._explained(key):
             self._client.delete_object(**self._object(key))
+
+    def delete_below(self, prefix: str) -> None:
+        """Remove all objects below `prefix/`."""
+        keys = [self._object(info.key)["Key"] for info in self.list(prefix + "/")]
+        for start in range(0, len(keys), _PAGE):
+            objects = [{"Key": key} for key in keys[start : start + _PAGE]]
+            with self._explained(prefix):
+                self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
 
     def _head(self, key: str) -> dict[str, Any] | None:
         with self._explained(key):

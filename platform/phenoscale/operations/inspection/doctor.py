@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from phenoscale.errors import EXIT_DONE, EXIT_USER, PhenoscaleError
-from phenoscale.files import write_atomic
 from phenoscale.operations.inspection.config import DoctorConfig
+from phenoscale.stages import open_workspace
 from phenoscale.stages.host import code_facts, memory_bytes, num_cpus
-from phenoscale.stages.lease import hold_lease
+from phenoscale.stages.lease import LEASE_SUFFIX, hold_lease
 from phenoscale.storage import is_remote, open_storage
 
 Status = Literal["ok", "warning", "failed"]
@@ -140,20 +140,16 @@ def _check_memory(config: DoctorConfig) -> Check:
 
 
 def _check_workspace(config: DoctorConfig) -> Check:
-    folder = _nearest_existing(config)
-    probe, lock = folder / f".doctor-{os.getpid()}", folder / f".doctor-{os.getpid()}.lock"
+    name, workspace = f".doctor-{os.getpid()}", open_workspace(config.runtime.workspace)
+    storage = workspace.storage if workspace.is_remote else open_storage(str(_nearest_existing(config)))
     try:
-        write_atomic(probe, b"can be written")
-        with hold_lease(lock, stage="doctor"):
+        with hold_lease(storage, name, stage="doctor"):
             pass
+        storage.delete_below(name + LEASE_SUFFIX)
     except (PhenoscaleError, OSError) as error:
-        fix = "choose a folder that this user may write, on a disk with locks: --runtime.workspace"
+        fix = "choose a place that this user may write, with links or conditional writes: --runtime.workspace"
         return Check("workspace", "failed", str(error), fix=fix)
-    finally:
-        if folder.is_dir():
-            probe.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-    return Check("workspace", "ok", f"{config.runtime.workspace} can be written and locked")
+    return Check("workspace", "ok", f"{config.runtime.workspace} can be written and leased")
 
 
 def _check_disk(config: DoctorConfig) -> Check:
@@ -166,8 +162,8 @@ def _check_disk(config: DoctorConfig) -> Check:
 
 
 def _nearest_existing(config: DoctorConfig) -> Path:
-    """Return the workspace, or what there is on the way to it: a check makes no folders."""
-    path = Path(config.runtime.workspace).resolve()
+    """Return the workspace's folder, or what there is on the way to it: a check makes no folders."""
+    path = open_workspace(config.runtime.workspace).root
     while not path.exists():
         path = path.parent
     return path

@@ -39,7 +39,7 @@ def run_lineage(config: LineageConfig) -> LineageTree:
     """
     target = require(config, "target", verb="lineage")
     workspace = config.runtime.workspace
-    place = _registered_output(target, config.runtime) if target.startswith(_MODEL) else Path(target)
+    place = _registered_output(target, config.runtime) if target.startswith(_MODEL) else target
     nodes = walk_lineage(place, workspace, direction=config.direction)
     return LineageTree(direction=config.direction, nodes=tuple(nodes))
 
