@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 PYTEST_FLAGS ?= -q
 # One thread a process: the tests run two processes on two cores, and results do not depend on the thread count.
+TEST_WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INPUTS := pyproject.toml constraints.txt
 
@@ -34,9 +35,11 @@ setup: $(VENV)/.installed-dev  ## the virtual environment with everything, devel
 demo: $(VENV)/.installed-all  ## the whole chain on a simulated screen, as a local Kubeflow pipeline
 	$(BIN)/phenoscale run full --config demo
 
-test: lint  ## lint, types, contracts and every test except the slow proofs
-	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -n 2 -m "not acceptance and not ranks"
-	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) -m "ranks and not acceptance"
+test: $(VENV)/.installed-dev  ## lint, types, contracts and every test except the slow proofs
+	@mkdir -p build
+	@$(MAKE) --no-print-directory lint >build/lint.log 2>&1 & lint=$$!; status=0; \
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) $(TEST_WORKERS) -m "not acceptance" || status=$$?; \
+	wait $$lint || status=1; cat build/lint.log; exit $$status
 
 browser:  ## Debian's chromium, with which some tests look at the report (as root)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }

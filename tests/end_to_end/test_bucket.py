@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import boto3
 import pytest
 
 from tests.support.mlflow_server import mlflow_server
-from tests.support.pipeline_runs import FinishedRun, command, environment, run_tiny
+from tests.support.pipeline_runs import FinishedRun, run_tiny, start_tiny
+from tests.support.pretraining_processes import ranks_below
+from tests.support.programs import Program
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(7200)]
@@ -42,25 +44,21 @@ class Machine:
         folder.mkdir()
         self.folder, (self.endpoint, self.tracking) = folder, servers
         self.environment = {
-            **environment(),
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": self.endpoint,
             "PHENOSCALE_CACHE": str(folder / "cache"),
             "HOME": str(folder),
         }
 
-    def start(self, workspace: str, *flags: str) -> subprocess.Popen[bytes]:
+    def start(self, workspace: str, *flags: str) -> Program:
         """Start the tiny demo."""
-        asked = command(workspace, "--tracking-uri", self.tracking, *flags)
-        said = (self.folder / "stderr").open("wb")
-        return subprocess.Popen(
-            asked, cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=said
-        )
+        asked = ("--tracking-uri", self.tracking, *flags)
+        return start_tiny(workspace, *asked, folder=self.folder, environment=self.environment)
 
     def run(self, workspace: str, *flags: str) -> FinishedRun:
         """Run the tiny demo to its end."""
         asked = ("--tracking-uri", self.tracking, *flags)
-        return run_tiny(workspace, *asked, cwd=self.folder, env=self.environment)
+        return run_tiny(workspace, *asked, folder=self.folder, environment=self.environment)
 
 
 def test_a_bucket_holds_what_a_folder_holds_and_kills_double_nothing(local, servers, tmp_path):
@@ -70,9 +68,7 @@ def test_a_bucket_holds_what_a_folder_holds_and_kills_double_nothing(local, serv
     for number in range(NUM_KILLS):
         machine = Machine(tmp_path / f"machine{number}", servers)
         process = machine.start(workspace, *(["--in-process"] if number % 2 else []))
-        try:
-            process.wait(timeout=chance.uniform(*SECONDS_TO_LIVE))
-        except subprocess.TimeoutExpired:
+        if process.wait(timeout=chance.uniform(*SECONDS_TO_LIVE)) is None:
             _power_cut(process)
         ends[process.returncode] += 1
     last = Machine(tmp_path / "last", servers).run(workspace)
@@ -109,29 +105,9 @@ def _client_settings() -> dict[str, str]:
     }
 
 
-def _power_cut(process: subprocess.Popen[bytes]) -> None:
+def _power_cut(process: Program) -> None:
     """Kill a process and all that it has started, at once."""
-    for pid in [process.pid, *_descendants(process.pid)]:
-        try:
+    for pid in [process.pid, *ranks_below(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     process.wait()
-
-
-def _descendants(ancestor: int) -> list[int]:
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found: list[int] = []
-    waiting = [ancestor]
-    while waiting:
-        parent = waiting.pop()
-        children = [pid for pid, above in parents.items() if above == parent]
-        found += children
-        waiting += children
-    return found

@@ -12,7 +12,7 @@ import pytest
 
 import phenoscale
 from phenoscale.operations.pipelines.full import FULL
-from tests.support.pipeline_runs import DATED_STEPS, PHENOSCALE, cached_steps, kill, run_tiny, start_tiny
+from tests.support.pipeline_runs import DATED_STEPS, cached_steps, kill, run_tiny, start_tiny
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(1800)]
 
@@ -185,12 +185,7 @@ def test_a_bad_input_ends_the_run_with_its_code_and_one_message(tmp_path):
     (source / "fields.csv").write_text("experiment,plate\nE1,P1\n")
     recipe = tmp_path / "bad.yaml"
     recipe.write_text(f"ingest: {{path: {source}}}\n")
-    done = subprocess.run(
-        [*PHENOSCALE, "run", "full", "--config", str(recipe), "--workspace", str(tmp_path / "w")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "well" in done.stderr.splitlines()[-1] or "image" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = start_tiny(tmp_path / "w", recipe=recipe)
+    assert process.wait() == 2, process.errors
+    assert "well" in process.errors.splitlines()[-1] or "image" in process.errors
+    assert "Traceback" not in process.errors

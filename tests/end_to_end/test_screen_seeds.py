@@ -8,12 +8,12 @@ PHENOSCALE_ACCEPTANCE_WORKSPACE set, the screens stay in that folder and a secon
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from phenoscale.schema.rows import read_rows
-from tests.support.pipeline_runs import PHENOSCALE
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 # Correction takes away at least this share of what plate, position and arm can be predicted by beyond chance.
@@ -28,7 +28,7 @@ def rows(request, tmp_path_factory):
     workspace = Path(kept) / f"seed-{seed}" if kept else tmp_path_factory.mktemp(f"seed-{seed}")
     flags = ["--simulate.seed", str(seed), "--workspace", str(workspace), "--json"]
     done = subprocess.run(
-        [*PHENOSCALE, "run", "full", "--config", "demo", *flags],
+        [sys.executable, "-m", "phenoscale", "run", "full", "--config", "demo", *flags],
         # As make demo: all cores, unlike the rest of the tests.
         env={name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")},
         capture_output=True,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch.multiprocessing import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from phenoscale.errors import UserError
@@ -240,7 +241,7 @@ OUTER_THEN_MIDDLE = torch.tensor([[True, False, True]] * 2 + [[False, True, Fals
 
 @pytest.mark.ranks
 def test_two_ranks_with_crops_of_other_channels_have_the_gradient_of_one_with_all_crops(tmp_path):
-    torch.multiprocessing.spawn(train_on_own_crops, args=(tmp_path,), nprocs=2)
+    start_processes(train_on_own_crops, args=(tmp_path,), nprocs=2, start_method="forkserver")
     model = distinct_model()
     crops, values = crops_and_noise(4)
     loss_terms(model(crops, values, OUTER_THEN_MIDDLE), loss=LossSettings())["loss"].backward()

@@ -1,10 +1,6 @@
 """Run the tiny demo as a user would: a real `phenoscale run full` process in a workspace of its own."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +9,7 @@ from phenoscale.operations.pipelines.config import config_class
 from phenoscale.operations.pipelines.full import FULL
 from phenoscale.operations.planning.plan import plan_pipeline
 from phenoscale.recipes import find_recipe
+from tests.support.programs import PHENOSCALE, Program
 
 # These also write when and by whom: their outputs differ between two runs of equal results.
 DATED_STEPS = ("register", "promote", "report")
@@ -37,52 +34,28 @@ class FinishedRun:
         return {name: step["digest"] for name, step in self.steps.items() if name not in DATED_STEPS}
 
 
-PHENOSCALE = (sys.executable, "-c", "import sys; from phenoscale.cli.main import main; sys.exit(main())")
+# One thread a process, so that results do not depend on the machine's load.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def command(workspace, *flags, pipeline="full", recipe="demo_tiny"):
-    """The command line of a tiny run."""
-    return [
-        *(*PHENOSCALE, "run", pipeline, "--config", recipe),
-        *("--workspace", str(workspace), "--json", *flags),
-    ]
+def start_tiny(workspace, *flags, pipeline="full", recipe="demo_tiny", environment=None, folder=None):
+    """Start a tiny run, in a process group of its own, so that the whole of it can be killed."""
+    words = ["run", pipeline, "--config", recipe, "--workspace", workspace, "--json", *flags]
+    variables = {**ONE_THREAD, **(environment or {})}
+    return Program(PHENOSCALE, *words, environment=variables, folder=folder, own_session=True)
 
 
-def environment():
-    """One thread a process, so that results do not depend on the machine's load."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-
-
-def run_tiny(workspace, *flags, cwd=None, env=None, **asked):
+def run_tiny(workspace, *flags, **asked):
     """Run to the end."""
-    done = subprocess.run(
-        command(workspace, *flags, **asked),
-        cwd=cwd,
-        env=env or environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    return FinishedRun({step["step"]: step for step in summary["steps"]}, summary, done.stderr)
-
-
-def start_tiny(workspace, *flags):
-    """Start, in a process group of its own, so that the whole of it can be killed."""
-    return subprocess.Popen(
-        command(workspace, *flags),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start_tiny(workspace, *flags, **asked)
+    assert process.wait() == 0, process.errors
+    summary = json.loads(process.output)
+    return FinishedRun({step["step"]: step for step in summary["steps"]}, summary, process.errors)
 
 
 def kill(process):
     """End a process as a power cut would."""
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
 
 

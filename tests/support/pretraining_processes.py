@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,8 +14,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from phenoscale.training.metrics import read_records
+from tests.support.programs import PHENOSCALE, TORCHRUN, Program
 
-TORCHRUN = ("-m", "torch.distributed.run")
 PLAIN = {  # under plain SGD rounding is not amplified; stochastic depth is drawn per rank, so there is none
     "model": {"size": "tiny"},
     "global_batch": 12,
@@ -39,26 +37,23 @@ def in_workspace(config, workspace):
     return config.model_copy(update={"runtime": runtime})
 
 
-def start_pretraining(config, place, *, launcher=(), environment=None):
+def start_pretraining(config, place, *, torchrun=None, environment=None):
     """Start `phenoscale pretrain` as a process of its own.
 
     Args:
         config: of the stage.
         place: folder for its config file.
-        launcher: arguments of python that come before `-m phenoscale`, such as TORCHRUN.
+        torchrun: arguments for torchrun to start it with; None: it starts by itself.
         environment: variables besides this process's.
     """
     place = Path(place)
     place.mkdir(parents=True, exist_ok=True)
     file = place / "config.yaml"
     file.write_text(json.dumps(config.model_dump(mode="json")))
-    return subprocess.Popen(
-        [sys.executable, *launcher, "-m", "phenoscale", "pretrain", "--config", str(file)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    )
+    words = ["pretrain", "--config", file]
+    if torchrun is None:
+        return Program(PHENOSCALE, *words, environment=environment)
+    return Program(TORCHRUN, *torchrun, "-m", "phenoscale", *words, environment=environment)
 
 
 def free_port():
@@ -125,7 +120,7 @@ def wait_for_step(workspace, step, *, process):
         if records and records[-1]["step"] >= step:
             return
         time.sleep(0.01)
-    raise AssertionError(f"the training ended before step {step}: {process.stderr.read()}")
+    raise AssertionError(f"the training ended before step {step}: {process.errors}")
 
 
 def only_checkpoint(workspace):

@@ -1,4 +1,4 @@
-"""Trainings that two real ranks do together: `python -m tests.support.rank_programs MANIFEST MIXED FOLDER`.
+"""Trainings that two real ranks do together, one program each.
 
 The ranks do everything in one start, because starting costs more than training; tests look at what they
 leave. Tests train the same cases with one process.
@@ -116,8 +116,9 @@ def write_behind(folder, *, ranks, way):
         (folder / "found.json").write_text(json.dumps(everyone))
 
 
-def main(manifest, mixed, folder):
-    """Everything."""
+def main():
+    """Everything, for the command line MANIFEST MIXED FOLDER."""
+    manifest, mixed, folder = map(Path, sys.argv[1:])
     with join_ranks("cpu") as ranks:
         for way in WAYS:
             for name, settings in CASES.items():
@@ -126,7 +127,3 @@ def main(manifest, mixed, folder):
             write_behind(folder / way / "behind", ranks=ranks, way=way)
         cross(manifest, folder, ranks=ranks)
         train_case(MIXED, mixed, folder / "mixed", ranks=ranks)
-
-
-if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))

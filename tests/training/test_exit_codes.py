@@ -23,8 +23,7 @@ pytestmark = pytest.mark.ranks
 def end_of(config, place):
     """How the command ends, and what it says."""
     with start_pretraining(config, place) as process:
-        _, errors = process.communicate()
-    return process.returncode, errors
+        return process.wait(), process.errors
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
@@ -37,9 +36,8 @@ def test_command_preempted_then_hit_by_a_bug_then_repeated_ends_with_75_70_and_0
     with start_pretraining(config, tmp_path) as process:
         wait_for_step(workspace, 10, process=process)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate()
-    assert process.returncode == 75, errors
-    assert "run the same command again" in errors
+    assert process.returncode == 75, process.errors
+    assert "run the same command again" in process.errors
     checkpoints = sorted(workspace.glob("pretrain/*/checkpoints/step-*"))
     step = int(checkpoints[-1].name.removeprefix("step-"))
     assert read_records(live_metrics(workspace))[-1]["step"] == step >= 10

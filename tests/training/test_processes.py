@@ -91,8 +91,7 @@ def test_training_of_two_goes_on_with_one_and_with_three_and_refuses_five(manife
     with start_pretraining(config, tmp_path) as process:
         wait_for_step(workspace, 10, process=process)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate()
-    assert process.returncode == 75, errors
+    assert process.returncode == 75, process.errors
     place, step = only_checkpoint(workspace)
     assert 10 <= step < 90
 

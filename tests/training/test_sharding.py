@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,11 +15,12 @@ from phenoscale.training.metrics import read_records
 from phenoscale.training.stage import run_pretrain
 from tests.support.pretraining import tiny_config
 from tests.support.pretraining_processes import free_port
+from tests.support.programs import Program
 from tests.support.rank_programs import CASES, CROSSED, CROSSINGS, MIXED, WAYS, train_case
 from tests.support.screens import make_tiny_store
 
 pytestmark = pytest.mark.ranks
-ROOT = Path(__file__).parents[2]
+RANK_PROGRAM = "tests.support.rank_programs:main"
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +48,13 @@ def by_two(manifest, mixed_manifest, tmp_path_factory):
     """The folder that two ranks have filled."""
     folder = tmp_path_factory.mktemp("by-two")
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    arguments = ["-m", "tests.support.rank_programs", str(manifest), str(mixed_manifest), str(folder)]
+    environments = [{**place, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
     ranks = [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
+        Program(RANK_PROGRAM, manifest, mixed_manifest, folder, environment=environment)
+        for environment in environments
     ]
-    errors = [process.communicate()[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(errors)
+    endings = [process.wait() for process in ranks]
+    assert endings == [0, 0], "\n".join(process.errors for process in ranks)
     return folder
 
 

@@ -11,7 +11,6 @@ from phenoscale.training.stage import run_pretrain
 from tests.support.pretraining import tiny_config
 from tests.support.pretraining_processes import (
     PLAIN,
-    TORCHRUN,
     free_port,
     largest_difference,
     ranks_below,
@@ -28,11 +27,11 @@ SHARED = {**PLAIN, "micro_batch": 2}
 
 
 @contextlib.contextmanager
-def nodes(config, place, *, launchers=((), ()), environments=(None, None)):
+def nodes(config, place, *, torchruns=((), ()), environments=(None, None)):
     """Two agents of torchrun, each with one rank: two nodes, as far as they know."""
     started = [
-        start_pretraining(config, place / str(node), launcher=(*TORCHRUN, *launcher), environment=environment)
-        for node, (launcher, environment) in enumerate(zip(launchers, environments, strict=True))
+        start_pretraining(config, place / str(node), torchrun=torchrun, environment=environment)
+        for node, (torchrun, environment) in enumerate(zip(torchruns, environments, strict=True))
     ]
     try:
         yield started
@@ -40,7 +39,6 @@ def nodes(config, place, *, launchers=((), ()), environments=(None, None)):
         for process in started:
             process.kill()
             process.wait()
-            process.stderr.close()
 
 
 def environments_of_a_train_job():
@@ -71,21 +69,18 @@ def test_train_job_that_loses_a_node_and_is_started_again_ends_with_the_same_bit
     with nodes(config, tmp_path, environments=environments_of_a_train_job()) as (first, second):
         wait_for_step(workspace, 20, process=first)
         with stopped([first, second]):  # alive, but it does not end while another job tries
-            job = start_pretraining(
-                config, tmp_path, launcher=(*TORCHRUN, "--standalone", "--nproc-per-node", "2")
-            )
-            _, refused = job.communicate()
-        assert job.returncode != 0
-        assert "phenoscale pretrain: stage pretrain is being run by process" in refused
-        assert "phenoscale pretrain: rank 0 could not start the training" in refused
+            job = start_pretraining(config, tmp_path, torchrun=("--standalone", "--nproc-per-node", "2"))
+            assert job.wait() != 0
+        assert "phenoscale pretrain: stage pretrain is being run by process" in job.errors
+        assert "phenoscale pretrain: rank 0 could not start the training" in job.errors
         kill_with_its_rank(second)
         assert first.wait() != 0
     failure = json.loads(next(workspace.glob("pretrain/*.failure.json")).read_text())
     assert failure["exit_code"] == 75
     assert "run the same command again" in failure["message"]
     with nodes(config, tmp_path, environments=environments_of_a_train_job()) as again:
-        endings = [process.communicate()[1] for process in again]
-        assert [process.returncode for process in again] == [0, 0], endings
+        endings = [process.wait() for process in again]
+        assert endings == [0, 0], [process.errors for process in again]
     result = run_pretrain(config)
     assert result.reused
     assert result.summary["num_processes"] == 2
@@ -112,15 +107,12 @@ def test_node_that_comes_back_is_taken_in_by_the_one_that_stayed(manifest, tmp_p
     liveness = "keep_alive_interval=1,keep_alive_max_attempt=3"
     # torch 2.15 tells a node that comes back nothing of a store that those who stayed share already
     apart = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    launchers = [(*meeting, "--rdzv-conf", f"is_host={is_host},{liveness}") for is_host in (1, 0)]
-    with nodes(config, tmp_path, launchers=launchers, environments=(apart, apart)) as (stays, goes):
+    torchruns = [(*meeting, "--rdzv-conf", f"is_host={is_host},{liveness}") for is_host in (1, 0)]
+    with nodes(config, tmp_path, torchruns=torchruns, environments=(apart, apart)) as (stays, goes):
         wait_for_step(workspace, 20, process=stays)
         kill_with_its_rank(goes)
-        comes_back = start_pretraining(
-            config, tmp_path, launcher=(*TORCHRUN, *launchers[1]), environment=apart
-        )
-        errors = comes_back.communicate()[1]
-        assert comes_back.returncode == 0, errors
+        comes_back = start_pretraining(config, tmp_path, torchrun=torchruns[1], environment=apart)
+        assert comes_back.wait() == 0, comes_back.errors
         assert stays.wait() == 0
     result = run_pretrain(config)
     assert result.reused
