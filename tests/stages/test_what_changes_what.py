@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from phenoscale.benchmarks.catalog import load_all
 from phenoscale.mapping.steps.table import step_class
 from phenoscale.operations.stage_table import STAGES
 from phenoscale.stages import sources
@@ -15,6 +16,10 @@ from tests.architecture.tree import library_modules
 
 # what run_stage is told where it is not the module of the stage's function
 STARTS = {
+    "benchmark": (
+        "phenoscale.benchmarks.stage",
+        *(module for found in load_all().values() if found.in_stage for module in found.modules),
+    ),
     "map": ("phenoscale.mapping.stage", *(step_class(name).__module__ for name in ("tvn", "aggregate"))),
     "register": ("phenoscale.registry.registration",),
     "promote": ("phenoscale.registry.promotion",),
@@ -42,6 +47,7 @@ CHANGES = {
     # plumbing and doors: no result comes from them
     "errors.py": NO_STAGE,
     "files.py": NO_STAGE,
+    "references.py": NO_STAGE,
     "logs.py": NO_STAGE,
     "distributed.py": NO_STAGE,
     "config/load.py": NO_STAGE,

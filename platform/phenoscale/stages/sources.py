@@ -18,6 +18,7 @@ PLUMBING: Final = frozenset(
         "stages",
         "storage",
         "files",
+        "references",
         "config",
         "logs",
         "errors",
