@@ -100,7 +100,9 @@ def test_an_embedding_that_is_not_finite_names_its_field(fields):
     def divided_by_zero(crops_BCHW):
         return crops_BCHW.float().mean(dim=(2, 3))[None] / torch.zeros(1)
 
-    with pytest.raises(UserError, match=r"4 of 4 embeddings are NaN or infinite: field \w{20} \(exp"):
+    with pytest.raises(
+        UserError, match=r"4 of 4 embeddings are NaN or infinite: field \w{20} \(screen tiny, experiment E1"
+    ):
         embed({"broken": divided_by_zero}, fields, rows=[0, 1, 2, 3])
 
 
