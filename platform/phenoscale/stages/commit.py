@@ -152,7 +152,7 @@ def _without(name: str, elsewhere: Mapping[str, str]) -> bool:
 
 def _remove_unfinished(folder: Path) -> None:
     for name in file_names(folder):
-        if _is_unfinished(name):
+        if is_temporary(name):
             (folder / name).unlink()
 
 
@@ -166,9 +166,4 @@ def _remove_strays(storage: Storage, *, known: Mapping[str, FileRecord]) -> None
 def _is_output(name: str) -> bool:
     first, _, _ = name.partition("/")
     is_aside = name in _NOT_OUTPUT or first in _NOT_OUTPUT_FOLDERS or name.endswith(".log")
-    return not is_aside and not _is_unfinished(name)
-
-
-def _is_unfinished(name: str) -> bool:
-    """Whether a file is what a run was writing when it was killed: writers rename when they are done."""
-    return is_temporary(name) or name.endswith(".partial")
+    return not is_aside and not is_temporary(name)
