@@ -1,13 +1,15 @@
-"""Random 256 px six-channel crops a second: screen store, PNG files per channel, raw bytes (the limit).
+"""Random 256 px six-channel crops a second: screen store, one array a plate, PNG files, raw bytes.
 
     python bench/store.py --output store.json
 
-One run writes the same synthetic 16-bit fields (cells, texture, shot noise) in three ways: a screen store
-through the library's own writer, one PNG file per channel as a microscope exports them, and one raw array
-that is memory-mapped. All three then serve random crops with the same number of threads. Before anything is
-timed, crops of all three are compared pixel by pixel. The page cache is warm for all three, and the working
-set is ten times the store's own cache. Rounds alternate between the three, so that other load on the machine
-hits all alike; the median round is reported, and CPU seconds beside it.
+One run writes the same synthetic 16-bit fields (cells, texture, shot noise) in four ways: a screen store
+through the library's own writer, which has one array a field (OME-Zarr); the same shards and chunks as one
+array a plate, which stores were before; one PNG file per channel as a microscope exports them; and one raw
+array that is memory-mapped. All then serve random crops with the same number of threads. Before anything is
+timed, crops of all are compared pixel by pixel. The page cache is warm for all, and the working set is ten
+times the store's own cache. Rounds alternate between them, so that other load on the machine hits all alike;
+the median round is reported, and CPU seconds beside it. `bytes_per_crop` is what tensorstore read for one.
+Last, the PNG files are ingested, and the bytes that the kernel counts are divided by those of the files.
 """
 
 from __future__ import annotations
@@ -29,13 +31,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorstore as ts
 from PIL import Image
 
 from phenoscale.schema.addresses import format_address
 from phenoscale.schema.screen import ScreenHeader
 from phenoscale.schema.wells import parse_wells
+from phenoscale.screens.ingest.config import IngestConfig
+from phenoscale.screens.ingest.stage import build_store
+from phenoscale.screens.layout import PlateShape, shared_context
+from phenoscale.screens.quality import measure_field
 from phenoscale.screens.store import open_screen
 from phenoscale.screens.writer import PlateFormat, PlateWriter, write_header
+from phenoscale.stages import Output
 
 CHANNELS = ("DNA", "ER", "Actin", "RNA", "Mito", "Golgi")
 CROP_PX = 256
@@ -54,7 +62,9 @@ class Timing:
     field_px: int
     crops_per_second: float
     crops_per_cpu_second: float
+    bytes_per_crop: float
     megabytes_on_disk: float
+    times_plate_array: float = 1.0
     times_png: float = 1.0
     share_of_raw: float = 1.0
 
@@ -63,12 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Timing]:
     """Run the bench, print the table and write the JSON."""
     options = _parse(arguments)
     timings: list[Timing] = []
+    read_per_byte = {}
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         for field_px, num_fields in ((2048, options.fields), (512, 16 * options.fields)):
-            timings += bench_size(
-                Path(scratch) / str(field_px), field_px, num_fields=num_fields, options=options
-            )
+            folder = Path(scratch) / str(field_px)
+            timings += bench_size(folder, field_px, num_fields=num_fields, options=options)
+            read_per_byte[field_px] = ingest_again(folder, num_fields=num_fields)
     print(table(timings))
+    for field_px, share in read_per_byte.items():
+        print(f"ingest of {field_px} px fields: {share:.3f} bytes read per byte of source")
     if options.output:
         record = {
             "crop_px": CROP_PX,
@@ -76,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Timing]:
             "num_threads": options.threads,
             "seconds_per_round": options.seconds,
             "rounds": options.rounds,
+            "ingest_bytes_read_per_byte": read_per_byte,
             "timings": [dataclasses.asdict(timing) for timing in timings],
         }
         Path(options.output).write_text(json.dumps(record, indent=2) + "\n")
@@ -83,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Timing]:
 
 
 def bench_size(folder: Path, field_px: int, *, num_fields: int, options: argparse.Namespace) -> list[Timing]:
-    """Write fields of one size in three ways, check that they agree, and time random crops of each."""
+    """Write fields of one size in four ways, check that they agree, and time random crops of each."""
     folder.mkdir(parents=True)
     raw = write_all(folder, field_px, num_fields=num_fields)
     raw_megabytes = raw.stat().st_size / 1e6
@@ -95,7 +109,7 @@ def bench_size(folder: Path, field_px: int, *, num_fields: int, options: argpars
             expected, *others = (np.asarray(submit(crop).result()) for submit in readers.values())
             for other in others:
                 np.testing.assert_array_equal(other, expected)
-        rounds: dict[str, list[tuple[float, float]]] = {path: [] for path in readers}
+        rounds: dict[str, list[tuple[float, float, float]]] = {path: [] for path in readers}
         for _ in range(options.rounds):
             for path, submit in readers.items():
                 rounds[path].append(time_round(submit, crops, seconds=options.seconds))
@@ -106,10 +120,10 @@ def bench_size(folder: Path, field_px: int, *, num_fields: int, options: argpars
     return summarize(rounds, field_px, disk=disk)
 
 
-def time_round(submit: Submit, crops: Iterator[Crop], *, seconds: float) -> tuple[float, float]:
-    """Read crops for some seconds, a few in flight; return crops a second and crops a CPU second."""
+def time_round(submit: Submit, crops: Iterator[Crop], *, seconds: float) -> tuple[float, float, float]:
+    """Read crops for some seconds, a few in flight; return crops a second, a CPU second, and bytes a crop."""
     pending: deque[Any] = deque()
-    done = 0
+    done, bytes_before = 0, store_bytes_read()
     started, started_cpu = time.perf_counter(), time.process_time()
     while time.perf_counter() - started < seconds or not done:
         while len(pending) < IN_FLIGHT:
@@ -122,18 +136,58 @@ def time_round(submit: Submit, crops: Iterator[Crop], *, seconds: float) -> tupl
     for future in pending:
         future.result()
     done += len(pending)
-    return done / (time.perf_counter() - started), done / (time.process_time() - started_cpu)
+    num_bytes = store_bytes_read() - bytes_before
+    speeds = done / (time.perf_counter() - started), done / (time.process_time() - started_cpu)
+    return *speeds, num_bytes / done
+
+
+def store_bytes_read() -> int:
+    """Return how many bytes tensorstore has read from files."""
+    metrics = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/file/bytes_read")
+    return sum(value["value"] for metric in metrics for value in metric["values"])
+
+
+def ingest_again(folder: Path, *, num_fields: int) -> float:
+    """Ingest the PNG files as a plate; return the bytes that were read for each byte of them."""
+    names = {f"image_{channel}": [f"{n}_{channel}.png" for n in range(num_fields)] for channel in CHANNELS}
+    fields = _wells(num_fields).drop(columns="image").assign(**names)
+    fields.to_csv(folder / "png" / "fields.csv", index=False)
+    config = IngestConfig(path=str(folder / "png"))
+    before = kernel_bytes_read()
+    build_store(Output(folder / "ingested"), config=config)
+    return (kernel_bytes_read() - before) / sum(file.stat().st_size for file in (folder / "png").iterdir())
+
+
+def kernel_bytes_read() -> int:
+    """Return how many bytes this process has read."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def open_readers(folder: Path, executor: ThreadPoolExecutor) -> dict[str, Submit]:
     """Return a way to start reading a crop, by path; the store has threads of its own."""
     store = open_screen(folder / "store")
     raw = np.load(folder / "raw" / "fields.npy", mmap_mode="r")
+    array = open_plate_array(folder / "plate_array", len(raw), field_px=raw.shape[-1])
     return {
         "store": lambda crop: store.crop(0, crop[0], top=crop[1], left=crop[2], size=CROP_PX),
+        "plate_array": lambda crop: array[
+            crop[0], :, crop[1] : crop[1] + CROP_PX, crop[2] : crop[2] + CROP_PX
+        ].read(),
         "png": functools.partial(executor.submit, functools.partial(read_png_crop, folder / "png")),
         "raw": functools.partial(executor.submit, functools.partial(read_raw_crop, raw)),
     }
+
+
+def open_plate_array(folder: Path, num_fields: int, *, field_px: int) -> Any:
+    """Open, or make, the layout that stores had before: one array a plate, the same shards and chunks."""
+    metadata = PlateShape("fields", num_fields, len(CHANNELS), field_px, field_px, "uint16").metadata()
+    grid = metadata["chunk_grid"]["configuration"]
+    grid["chunk_shape"] = [1, *grid["chunk_shape"]]
+    inner = metadata["codecs"][0]["configuration"]
+    inner["chunk_shape"] = [1, *inner["chunk_shape"]]
+    metadata |= {"shape": [num_fields, *metadata["shape"]], "dimension_names": ["field", "c", "y", "x"]}
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/"}, "metadata": metadata}
+    return ts.open(spec, open=True, create=True, context=shared_context()).result()
 
 
 def read_png_crop(folder: Path, crop: Crop) -> np.ndarray:
@@ -161,17 +215,19 @@ def random_crops(field_px: int, num_fields: int) -> Iterator[Crop]:
 
 
 def write_all(folder: Path, field_px: int, *, num_fields: int) -> Path:
-    """Write the fields as a store, as PNG files and as a raw array; return the raw file."""
+    """Write the fields as a store, one array, PNG files and a raw array; return the raw file."""
     (folder / "png").mkdir()
     (folder / "raw").mkdir()
     shape = (num_fields, len(CHANNELS), field_px, field_px)
     raw = np.lib.format.open_memmap(folder / "raw" / "fields.npy", mode="w+", dtype=np.uint16, shape=shape)
     pixel_format = PlateFormat(CHANNELS, "uint16", height=field_px, width=field_px, intensity_scale=65535.0)
-    writer = PlateWriter(folder / "store", wells=_wells(num_fields), format=pixel_format, request="bench")
+    writer = PlateWriter(folder / "store", wells=_wells(num_fields), format=pixel_format)
+    array = open_plate_array(folder / "plate_array", num_fields, field_px=field_px)
     for number in range(num_fields):
         pixels = draw_field(field_px, seed=number)
         raw[number] = pixels
-        writer.append(number, pixels)
+        writer.append(number, pixels, measures=measure_field(pixels))
+        array[number].write(pixels).result()
         for channel, plane in zip(CHANNELS, pixels, strict=True):
             Image.fromarray(plane).save(folder / "png" / f"{number}_{channel}.png", compress_level=1)
     raw.flush()
@@ -202,18 +258,22 @@ def draw_field(size: int, *, seed: int) -> np.ndarray:
 
 
 def summarize(
-    rounds: dict[str, list[tuple[float, float]]], field_px: int, *, disk: dict[str, int]
+    rounds: dict[str, list[tuple[float, float, float]]], field_px: int, *, disk: dict[str, int]
 ) -> list[Timing]:
     """Take the median round of every path and compare it with the PNG files and with the raw bytes."""
-    speed = {path: statistics.median(wall for wall, _ in measured) for path, measured in rounds.items()}
-    per_cpu = {path: statistics.median(cpu for _, cpu in measured) for path, measured in rounds.items()}
+    speed, per_cpu, num_bytes = (
+        {path: statistics.median(one[column] for one in measured) for path, measured in rounds.items()}
+        for column in range(3)
+    )
     return [
         Timing(
             path=path,
             field_px=field_px,
             crops_per_second=speed[path],
             crops_per_cpu_second=per_cpu[path],
+            bytes_per_crop=num_bytes[path],
             megabytes_on_disk=disk[path] / 1e6,
+            times_plate_array=speed[path] / speed["plate_array"],
             times_png=speed[path] / speed["png"],
             share_of_raw=speed[path] / speed["raw"],
         )
