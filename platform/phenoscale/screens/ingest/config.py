@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from phenoscale.config import Config, Runtime, location, setting
-from phenoscale.screens.ingest.readers import READERS
+from phenoscale.screens.ingest.readers.known import READERS
 
 
 class IngestConfig(Config):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import posixpath
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import pandas as pd
 from phenoscale.config import require
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
+from phenoscale.references import find
 from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.screen import ScreenHeader
 from phenoscale.screens.ingest.config import IngestConfig
@@ -22,7 +22,7 @@ from phenoscale.screens.ingest.foreign_table import image_base
 from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, PlateIngest, summarize_reasons
-from phenoscale.screens.ingest.readers import READERS
+from phenoscale.screens.ingest.readers.known import READERS
 from phenoscale.screens.layout import QUARANTINE_FILE, retry_when_disk_full
 from phenoscale.screens.writer import write_header
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
@@ -46,13 +46,14 @@ def run_ingest(config: IngestConfig, *, observe: Observer = ignore) -> StageResu
         config=config,
         inputs=_inputs(config),
         build=partial(build_store, config=config, observe=observe),
-        modules=[_reader(config)[0]],
+        # no other reader enters the key
+        modules=[READERS[config.source].partition(":")[0]],
     )
 
 
 def build_store(output: Output, *, config: IngestConfig, observe: Observer = ignore) -> Mapping[str, Any]:
     """Write the store of a screen into an output, which may hold plates of an earlier, killed run."""
-    plan = _read_plan(config)
+    plan: IngestPlan = find(READERS[config.source])(config)
     _check_plan(plan)
     frame = plan.wells.frame
     plates: list[IngestedPlate] = []
@@ -80,18 +81,6 @@ def _inputs(config: IngestConfig) -> dict[str, str]:
     base, table = image_base(config), config.table
     is_inside = posixpath.normpath(table).startswith(posixpath.normpath(base) + "/")
     return {"path": base} if is_inside else {"path": base, "table": table}
-
-
-def _read_plan(config: IngestConfig) -> IngestPlan:
-    module, name = _reader(config)
-    plan: IngestPlan = getattr(importlib.import_module(module), name)(config)
-    return plan
-
-
-def _reader(config: IngestConfig) -> tuple[str, str]:
-    """Return module and function of the chosen reader: no other reader enters the key."""
-    module, _, name = READERS[config.source].partition(":")
-    return module, name
 
 
 def _settings(config: IngestConfig, plan: IngestPlan) -> PixelSettings:
