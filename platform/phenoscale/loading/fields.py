@@ -20,6 +20,7 @@ from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
 from phenoscale.schema.labels import key_labels
 from phenoscale.schema.manifest import Manifest, read_manifest
 from phenoscale.schema.screen import channel_indices
+from phenoscale.screens.layout import is_away
 from phenoscale.screens.store import ScreenStore, open_screen, united_channels
 
 _PLACE = ["store", "plate_index", "field_index", "height", "width"]
@@ -191,6 +192,8 @@ class PendingPixels:
         try:
             pixels: NDArray[Any] = self.future.result()
         except ValueError as error:
+            if is_away(error):
+                raise RetryError(f"{self.fields.describe(self.row)} cannot be read now: {error}") from error
             raise UserError(
                 f"{self.fields.describe(self.row)} cannot be decoded ({error}); the store is damaged: ingest "
                 "that plate again"

@@ -40,6 +40,7 @@ _FILE_IO_THREADS: Final = 8
 _MAX_CROPS_PER_SHARD: Final = 512
 _MAX_SHARD_BYTES: Final = 32 * 2**20
 _S3: Final = "s3://"
+_AWAY: Final = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED", "CANCELLED")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def shared_context() -> Any:
             "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
             "data_copy_concurrency": {"limit": len(os.sched_getaffinity(0))},
             "file_io_concurrency": {"limit": _FILE_IO_THREADS},
+            # half a minute: what takes longer is a RetryError
+            "s3_request_retries": {"max_retries": 8, "initial_delay": "250ms", "max_delay": "8s"},
         }
     )
 
@@ -133,13 +136,16 @@ def shared_context() -> Any:
 def open_images(address: str) -> Any:
     """Open the files below a local folder or `s3://` address; with S3, endpoint and keys come from AWS_*."""
     if not address.startswith(_S3):
-        spec = {"driver": "file", "path": f"{Path(address).resolve().as_posix()}/"}
+        spec: dict[str, Any] = {"driver": "file", "path": f"{Path(address).resolve().as_posix()}/"}
     else:
         bucket, _, path = address.removeprefix(_S3).partition("/")
         spec = {"driver": "s3", "bucket": bucket, "path": f"{path.rstrip('/')}/"}
         if endpoint := os.environ.get("AWS_ENDPOINT_URL", ""):
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
             spec |= {"endpoint": endpoint, "aws_region": region}
+        if "AWS_ACCESS_KEY_ID" in os.environ:
+            # otherwise the driver looks for profiles first, and complains of every file that is not there
+            spec["aws_credentials"] = {"type": "environment"}
     return ts.KvStore.open(spec, context=shared_context()).result()
 
 
@@ -166,6 +172,11 @@ def open_array(spec: Any, images: Any, *, path: str) -> Any:
     """Open the array at a path below a plate's images without reading anything."""
     place = images / f"{path}/" if path else images
     return ts.open(spec, kvstore=place, open=True, assume_metadata=True, context=shared_context()).result()
+
+
+def is_away(error: Exception) -> bool:
+    """Whether tensorstore could not reach what holds the images, so that the same read may work later."""
+    return str(error).startswith(_AWAY)
 
 
 @contextmanager

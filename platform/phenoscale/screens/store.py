@@ -29,6 +29,7 @@ from phenoscale.screens.layout import (
     open_array,
     open_images,
 )
+from phenoscale.stages import fetch_output, locate
 
 # An opened field takes 7 kB, and opening it again 30 microseconds.
 _MAX_OPENED_FIELDS: Final = 2048
@@ -48,7 +49,7 @@ class ScreenStore:
     """An opened screen store.
 
     Attributes:
-        folder: where the store lies.
+        folder: where the store's header and tables lie; for a store in a bucket, their local copies.
         header: channels, dtype, intensity scale, pixel size and plates.
     """
 
@@ -140,7 +141,7 @@ class ScreenStore:
             dtype=self.header.dtype,
         )
         folder = self.folder / entry.folder
-        images = open_images(str(folder / IMAGES_FOLDER))
+        images = open_images(locate(folder / IMAGES_FOLDER))
         spec = array_spec(shape, fresh_since=self._opened_at)
         if entry.layout == "crops":
             return _PlateImages(images, spec, crops=open_array(spec, images, path=""))
@@ -149,12 +150,13 @@ class ScreenStore:
 
 
 def open_screen(path: str | Path) -> ScreenStore:
-    """Open a screen store.
+    """Open a screen store, a local folder or the `s3://` address of one; there images are read in place.
 
     Raises:
-        UserError: the folder is not a complete screen store, or a plate of it is gone.
+        UserError: it is not a complete screen store, or a plate of it is gone.
+        RetryError: the object store is away.
     """
-    folder = Path(path)
+    folder = fetch_output(path)
     header = read_header(folder)
     for plate in header.plates:
         if not (folder / plate.folder / WELLS_FILE).is_file():

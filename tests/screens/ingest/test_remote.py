@@ -10,27 +10,16 @@ from phenoscale.screens.store import open_screen
 from phenoscale.stages import plan_stage
 from phenoscale.storage import digest_file, open_storage
 from tests.support.plates import make_plate_files, plate_pixels
-from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with s3_server() as address:
-        yield address
 
 
 @pytest.fixture
-def prefix(endpoint, monkeypatch, tmp_path):
+def prefix(s3_uri, tmp_path):
     """A prefix that holds one plate of PNG files and its table."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     make_plate_files(tmp_path / "source", plates=[("E1", "P1")], channels=["DNA"], suffix="png")
-    uri = f"s3://{BUCKET}/{tmp_path.name}"
-    storage = open_storage(uri)
+    storage = open_storage(s3_uri)
     for path in (tmp_path / "source").rglob("*.*"):
         storage.write_bytes(path.relative_to(tmp_path / "source").as_posix(), path.read_bytes())
-    return uri
+    return s3_uri
 
 
 def _config(prefix, workspace, **changes):

@@ -1,6 +1,7 @@
 """The ingest stage: whole screens, bad input, resuming after SIGKILL, and what its key depends on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,3 +278,29 @@ def test_a_well_table_with_broken_rows_ends_before_anything_is_written(source, w
     with pytest.raises(UserError, match="well must be a row A to AF"):
         run_ingest(_config(source, workspace))
     assert not list(workspace.glob("ingest/*/plates"))
+
+
+def add_plates(source, plates):
+    """Write the files of more plates into a source, which lists them first."""
+    added = source.parent / "added"
+    new = make_plate_files(added, plates=plates)
+    shutil.copytree(added / "images", source / "images", dirs_exist_ok=True)
+    pd.concat([new, pd.read_csv(source / "fields.csv")]).to_csv(source / "fields.csv", index=False)
+    return sum(path.stat().st_size for path in added.rglob("*.tif"))
+
+
+def test_a_screen_that_grows_by_a_plate_reads_that_plate_and_links_the_others(tmp_path, workspace):
+    source = tmp_path / "source"
+    make_plate_files(source, plates=[("E1", f"P{number}") for number in range(10)])
+    ten = run_ingest(_config(source, workspace))
+    # the new plate comes first, where it decides the pixel type of the screen
+    num_bytes = add_plates(source, [("E0", "P0")])
+    eleven = run_ingest(_config(source, workspace))
+    assert (ten.summary["num_plates_read"], eleven.summary["num_plates_read"]) == (10, 1)
+    assert eleven.summary["num_bytes_read"] == num_bytes
+    stores = open_screen(ten.path), open_screen(eleven.path)
+    assert stores[1].header.plates[1:] == stores[0].header.plates
+    for file in (ten.path / "plates").rglob("*.*"):
+        assert file.samefile(eleven.path / file.relative_to(ten.path)) or file.is_dir()
+    afresh = run_ingest(_config(source, tmp_path / "elsewhere"))
+    assert afresh.digest == eleven.digest
