@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.registry.config import Gate
+from phenoscale.registry.config import Gate, default_gates
 from phenoscale.registry.evidence import Evidence
 from phenoscale.registry.gates import check_null, evaluate_gates
 from phenoscale.schema.rows import Row, canonical_setting
@@ -81,13 +82,46 @@ def test_the_champion_may_be_missed_by_no_more_than_the_slack() -> None:
     assert outcome(gate, row("trained", 0.4001), champion=champion)[0]
     assert not outcome(gate, row("trained", 0.39), champion=champion)[0]
     assert outcome(gate, row("trained", 0.1), champion=None)[0]
-    assert "the champion has no such row" in outcome(gate, row("trained", 0.1), champion=evidence())[1]
+
+
+def test_a_champion_without_the_row_is_not_beaten_unless_the_gate_lets_it_pass() -> None:
+    gate = Gate(benchmark="recall", metric="recall", not_below_champion_by=0.05)
+    held, sentence = outcome(gate, row("trained", 0.1), champion=evidence())
+    assert (held, "the champion has no such row" in sentence) == (False, True)
+    lenient = gate.model_copy(update={"if_absent": "pass"})
+    assert outcome(lenient, row("trained", 0.1), champion=evidence())[0] is True
 
 
 def test_a_missing_row_fails_unless_the_gate_lets_it_pass() -> None:
     gate = Gate(benchmark="recall", metric="recall", at_least=0.4)
     assert outcome(gate)[0] is False
     assert outcome(gate.model_copy(update={"if_absent": "pass"}))[0] is True
+
+
+def known_rows() -> list[Row]:
+    """Rows with which every gate holds that nobody wrote."""
+    tails = {"step": "final", "lower": 0.05, "upper": 0.95}
+    return [
+        *(row(name, value, **tails) for name, value in (("trained", 0.5), ("untrained", 0.2))),
+        *(
+            Row("probe", "moa", "balanced_accuracy", canonical_setting(chosen=True), value, encoder=name)
+            for name, value in (("trained", 0.5), ("untrained", 0.2))
+        ),
+    ]
+
+
+def test_the_gates_that_nobody_wrote_hold_where_their_rows_are_good() -> None:
+    found = evaluate_gates(default_gates(), evidence=evidence(*known_rows()), champion=None)
+    assert [result.passed for result in found] == [True, True, True]
+
+
+@pytest.mark.parametrize("metric", ["recall", "balanced_accuracy"])
+def test_a_renamed_metric_promotes_nothing(metric: str) -> None:
+    renamed = [
+        replace(each, metric=each.metric + "_2") if each.metric == metric else each for each in known_rows()
+    ]
+    found = evaluate_gates(default_gates(), evidence=evidence(*renamed), champion=None)
+    assert not all(result.passed for result in found)
 
 
 def test_a_gate_that_asks_nothing_is_refused() -> None:

@@ -25,6 +25,7 @@ from phenoscale.mapping.steps.step import (
 )
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.maps import PerturbationMap
+from phenoscale.schema.rows import BEFORE
 from phenoscale.stats.moments import Array
 
 
@@ -104,7 +105,7 @@ def fit_map(table: EmbeddingTable, *, config: MapConfig, genes: pd.DataFrame | N
         after_step[f"{len(after_step)}_{fitted[-1].settings.name}"] = _with_records(current, fitted)
 
     if config.keep_steps:
-        after_step["0_none"] = averaged()
+        after_step[BEFORE] = averaged()
     for step in (step for step in config.steps if isinstance(step, WellStep)):
         of_wells = step.fit(table.embeddings, table.frame)
         table = table.with_embeddings(of_wells.transform(table.embeddings, table.frame))

@@ -15,13 +15,12 @@ import numpy.typing as npt
 from phenoscale.logs import get_logger, key_values
 from phenoscale.probing.config import ProbeTask
 from phenoscale.probing.samples import Samples
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import BALANCED_ACCURACY, CHANCE, PROBE, Row, canonical_setting
 from phenoscale.stats.classification import Predictions, balanced_accuracy_interval
 from phenoscale.stats.intervals import Estimate
 from phenoscale.stats.softmax import predict_out_of_fold
 
 Features = Literal["embedding", "embedding+confounds", "confounds", "chance"]
-BENCHMARK, METRIC = "probe", "balanced_accuracy"
 logger = get_logger(__name__)
 
 
@@ -57,7 +56,7 @@ def score_blocks(
 def score_confounds(*, samples: Samples, task: ProbeTask, resampling: Resampling) -> list[Score]:
     """Predict the label from the confounds alone, and state the level of chance."""
     chance = 1.0 / len(samples.classes)
-    scores = [Score("chance", None, None, Estimate(chance, np.nan, np.nan))]
+    scores = [Score(CHANCE, None, None, Estimate(chance, np.nan, np.nan))]
     if task.confounds:
         alone = _scores([samples.confounds], "confounds", samples=samples, task=task, resampling=resampling)
         scores += [Score("confounds", None, score.strength, score.estimate) for score in alone]
@@ -123,9 +122,9 @@ def to_row(score: Score, *, samples: Samples, task: ProbeTask, encoder: str, cho
         where=task.where,
     )
     return Row(
-        benchmark=BENCHMARK,
+        benchmark=PROBE,
         source=task.name,
-        metric=METRIC,
+        metric=BALANCED_ACCURACY,
         setting=setting,
         value=score.estimate.value,
         low=score.estimate.low,

@@ -33,7 +33,7 @@ from phenoscale.probing.scores import (
     to_row,
 )
 from phenoscale.schema.encoders import encoder_digest, encoder_folder
-from phenoscale.schema.rows import Row, write_rows
+from phenoscale.schema.rows import BALANCED_ACCURACY, Row, write_rows
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
 RECORD = "probe.json"
@@ -216,7 +216,7 @@ def _record(
             name: {
                 "digest": encoder_digest(folders[name]),
                 "block": found.block,
-                "balanced_accuracy": found.best.estimate.value,
+                BALANCED_ACCURACY: found.best.estimate.value,
                 "by_block": _curve(found.scores[chooser.name], strength=chooser.choosing_strength),
             }
             for name, found in probed.items()

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from phenoscale.config import Config, Runtime, location, runtime, setting
 from phenoscale.errors import UserError
+from phenoscale.schema.rows import BALANCED_ACCURACY, FINAL, PROBE, RECALL, STEP
 
 DEFAULT_NAME = "phenoscale-encoder"
 WhenRefused = Literal["fail", "record"]
@@ -40,7 +41,7 @@ class Gate(Config):
         None, ge=0, help="the number may be worse than the champion's value by at most this"
     )
     if_absent: Literal["fail", "pass"] = setting(
-        "fail", help="verdict when the candidate has no such row: fail, or pass with a note"
+        "fail", help="verdict where the candidate or the champion has no such row: fail, or pass with a note"
     )
 
     @model_validator(mode="after")
@@ -58,31 +59,31 @@ class Gate(Config):
 
 
 def default_gates() -> tuple[Gate, ...]:
-    """The gates when none are written: better than untrained, not worse than the champion."""
+    """The gates when none are written: better than untrained, not worse than the champion.
+
+    A screen without known relationships has no recall: write gates on what it has.
+    """
     return (
         Gate(
             name="probe beats the untrained encoder",
-            benchmark="probe",
-            metric="balanced_accuracy",
+            benchmark=PROBE,
+            metric=BALANCED_ACCURACY,
             where={"chosen": True},
             above_untrained=True,
-            if_absent="pass",
         ),
         Gate(
             name="corrected recall beats the untrained encoder",
-            benchmark="recall",
-            metric="recall",
-            where={"step": "final", "lower": 0.05, "upper": 0.95},
+            benchmark=RECALL,
+            metric=RECALL,
+            where={STEP: FINAL, "lower": 0.05, "upper": 0.95},
             above_untrained=True,
-            if_absent="pass",
         ),
         Gate(
             name="corrected recall holds the champion's",
-            benchmark="recall",
-            metric="recall",
-            where={"step": "final", "lower": 0.05, "upper": 0.95},
+            benchmark=RECALL,
+            metric=RECALL,
+            where={STEP: FINAL, "lower": 0.05, "upper": 0.95},
             not_below_champion_by=0.02,
-            if_absent="pass",
         ),
     )
 

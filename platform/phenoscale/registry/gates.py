@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from phenoscale.errors import UserError
 from phenoscale.registry.config import Gate
 from phenoscale.registry.evidence import Evidence, matching, mean_number
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BALANCED_ACCURACY, CHANCE, FINAL, NULL_RECALL, PROBE, RECALL, STEP, Row
 
-_RECALL = Gate(benchmark="recall", metric="recall", where={"step": "final"}, at_least=0.0)
-_NULL_RECALL = Gate(benchmark="recall", metric="null_recall", at_least=0.0)
-_PROBE = Gate(benchmark="probe", metric="balanced_accuracy", where={"chosen": True}, at_least=0.0)
-_CHANCE = Gate(benchmark="probe", metric="balanced_accuracy", where={"features": "chance"}, at_least=0.0)
+_RECALL = Gate(benchmark=RECALL, metric=RECALL, where={STEP: FINAL}, at_least=0.0)
+_NULL_RECALL = Gate(benchmark=RECALL, metric=NULL_RECALL, at_least=0.0)
+_PROBE = Gate(benchmark=PROBE, metric=BALANCED_ACCURACY, where={"chosen": True}, at_least=0.0)
+_CHANCE = Gate(benchmark=PROBE, metric=BALANCED_ACCURACY, where={"features": CHANCE}, at_least=0.0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _recall_above_null(row: Row, evidence: Evidence) -> GateResult:
         for null in matching(evidence.rows, gate=_NULL_RECALL, encoders=(*evidence.names, ""))
         if null.source in ("", row.source)
     ]
-    chance = float(settings.get("chance", settings.get("lower", 0.05) + 1 - settings.get("upper", 0.95)))
+    chance = float(settings.get(CHANCE, settings.get("lower", 0.05) + 1 - settings.get("upper", 0.95)))
     bar = max([chance, *(null.value for null in measured if null.value is not None)])
     low = row.low if row.low is not None else row.value
     return GateResult(
@@ -122,7 +122,9 @@ def _evaluate(gate: Gate, *, evidence: Evidence, champion: Evidence | None) -> G
     value = mean_number(evidence.of_encoder(gate), number=gate.number)
     if value is None:
         passes = gate.if_absent == "pass"
-        note = "the candidate has no such row; the gate lets that pass" if passes else "no such row"
+        note = "the candidate has no such row; the gate lets that pass"
+        if not passes:
+            note = "where none is to be expected, leave the gate out or give it if_absent: pass"
         return GateResult(gate.title, passed=passes, value=None, asked=_asked(gate), note=note)
     problems: list[str] = []
     notes: list[str] = []
@@ -163,8 +165,9 @@ def _conditions(gate: Gate, *, evidence: Evidence, champion: Evidence | None) ->
         slack = gate.not_below_champion_by if gate.higher_is_better else -gate.not_below_champion_by
         held = None if champion is None else mean_number(champion.of_encoder(gate), number="value")
         absent = "there is no champion yet" if champion is None else "the champion has no such row"
+        passes = champion is None or gate.if_absent == "pass"
         bar = None if held is None else held - slack
-        found.append(_Condition(f"{least} the champion's, less {abs(slack):g},", bar, False, absent, True))
+        found.append(_Condition(f"{least} the champion's, less {abs(slack):g},", bar, False, absent, passes))
     return found
 
 

@@ -22,13 +22,12 @@ from phenoscale.registry.records import (
 )
 from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
-from phenoscale.schema.rows import Row, rows_to_json
+from phenoscale.schema.rows import FINAL, MOA, PROBE, RECALL, ROWS_JSON, STEP, Row, rows_to_json
 from phenoscale.stages import Output
 from phenoscale.stages.records import LINEAGE
 
 logger = get_logger(__name__)
 
-ROWS_FILE = "rows.json"
 LINEAGE_FILE = "lineage.json"
 
 
@@ -68,7 +67,7 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     registry.add_evidence(
         version,
         files={
-            ROWS_FILE: rows_to_json(rows),
+            ROWS_JSON: rows_to_json(rows),
             LINEAGE_FILE: (origin.folder / LINEAGE).read_text(encoding="utf-8"),
         },
     )
@@ -127,11 +126,11 @@ def headline_metrics(rows: tuple[Row, ...], *, names: tuple[str, ...]) -> dict[s
         if row.encoder not in names or row.value is None:
             continue
         settings = row.settings
-        if row.metric == "recall" and settings.get("step") == "final":
+        if row.metric == RECALL and settings.get(STEP) == FINAL:
             found.setdefault(f"recall.{row.source}", row.value)
-        elif row.benchmark == "probe" and settings.get("chosen"):
+        elif row.benchmark == PROBE and settings.get("chosen"):
             found.setdefault(f"probe.{row.source}", row.value)
-        elif row.benchmark == "moa" and settings.get("step") == "final":
+        elif row.benchmark == MOA and settings.get(STEP) == FINAL:
             found.setdefault(row.metric, row.value)
     return found
 
@@ -142,7 +141,7 @@ def evidence_of(registry: Registry, version: Version) -> Evidence:
     Raises:
         UserError: a version that was not registered by us.
     """
-    text = registry.read_evidence(version, file=ROWS_FILE)
+    text = registry.read_evidence(version, file=ROWS_JSON)
     if text is None:
         raise UserError(
             f"version {version.version} of {version.name} carries no evidence; register the encoder again"

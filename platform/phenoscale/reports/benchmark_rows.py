@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phenoscale.reports.figures.palette import in_order
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BEFORE, CHANCE, FINAL, ORACLE, RECALL, SKIPPED, STEP, Row
 
-BEFORE, FINAL, ORACLE = "0_none", "final", "oracle"
 _STEPS = {
     "center_scale": "center-scale",
     "pca": "PCA",
     "tvn": "TVN",
-    "final": "corrected",
+    FINAL: "corrected",
 }
 _STRATA = ("cell_type", "timepoint_h")
 
@@ -54,7 +53,7 @@ class RecallTable:
     @property
     def chance(self) -> float:
         """Recall of a map without knowledge."""
-        return float(self.rows[0].settings.get("chance", 0.1))
+        return float(self.rows[0].settings.get(CHANCE, 0.1))
 
     def find(self, encoder: str, *, step: str) -> Row | None:
         """The row of an encoder at a step."""
@@ -63,7 +62,7 @@ class RecallTable:
 
 def step_of(row: Row) -> str:
     """How far correction had gone."""
-    return str(row.settings.get("step", FINAL))
+    return str(row.settings.get(STEP, FINAL))
 
 
 def step_label(step: str) -> str:
@@ -86,8 +85,8 @@ def source_label(source: str) -> str:
 
 def recall_tables(rows: Sequence[Row]) -> list[RecallTable]:
     """Recall rows by source and stratum, in the order of the rows."""
-    own = [row for row in rows if row.benchmark == "recall" and row.value is not None]
-    plain = [row for row in own if row.metric == "recall"]
+    own = [row for row in rows if row.benchmark == RECALL and row.value is not None]
+    plain = [row for row in own if row.metric == RECALL]
     if not plain:
         return []
     tails = (plain[0].settings.get("lower"), plain[0].settings.get("upper"))
@@ -95,7 +94,7 @@ def recall_tables(rows: Sequence[Row]) -> list[RecallTable]:
     tables = []
     for source, stratum in places or dict.fromkeys((row.source, stratum_of(row)) for row in plain):
         here = [row for row in own if row.source == source and stratum_of(row) in (stratum, "")]
-        mine = [row for row in here if row.metric == "recall"]
+        mine = [row for row in here if row.metric == RECALL]
         quoted = [row for row in mine if (row.settings.get("lower"), row.settings.get("upper")) == tails]
         if quoted:
             curve = tuple(row for row in mine if step_of(row) == FINAL)
@@ -132,6 +131,6 @@ def skipped(rows: Sequence[Row], *, benchmark: str) -> str:
     reasons = [
         str(row.settings.get("reason", ""))
         for row in rows
-        if row.benchmark == benchmark and row.metric == "skipped"
+        if row.benchmark == benchmark and row.metric == SKIPPED
     ]
     return reasons[0] if reasons else ""

@@ -9,20 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from phenoscale.reports.benchmark_rows import (
-    BEFORE,
-    FINAL,
-    ORACLE,
-    RecallTable,
-    recall_tables,
-    source_label,
-    step_of,
-)
+from phenoscale.reports.benchmark_rows import RecallTable, recall_tables, source_label, step_of
 from phenoscale.reports.figures.palette import in_order
 from phenoscale.reports.inputs import TrainingFacts
 from phenoscale.reports.markup import interval
 from phenoscale.reports.probe_rows import ProbeTaskRows, probe_tasks
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BEFORE, FINAL, MOA, NSC_ACCURACY, ORACLE, Row
 
 NOT_RECORDED: Final = "not recorded"
 CHANCE, CONFOUNDS = "chance", "confounds alone"
@@ -86,7 +78,7 @@ def family_columns(inputs: FamilyInputs) -> list[Columns]:
     groups = [_cost(inputs)]
     groups += [_probe(task, encoders=inputs.encoders) for task in choosing_tasks(inputs.probe_rows)]
     groups += [_recall(found) for found in recall_tables(inputs.rows)]
-    mechanisms = [row for row in inputs.rows if row.benchmark == "moa" and row.metric == "nsc_accuracy"]
+    mechanisms = [row for row in inputs.rows if row.benchmark == MOA and row.metric == NSC_ACCURACY]
     if mechanisms:
         groups.append(_mechanisms(mechanisms, encoders=inputs.encoders))
     return groups

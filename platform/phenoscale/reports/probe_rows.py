@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phenoscale.reports.figures.palette import in_order
-from phenoscale.schema.rows import Row
-
-BENCHMARK = "probe"
-METRIC = "balanced_accuracy"
+from phenoscale.schema.rows import BALANCED_ACCURACY, CHANCE, PROBE, Row
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def choosing_row(rows: Sequence[Row], *, encoder: str) -> Row | None:
 
 def probe_tasks(rows: Sequence[Row]) -> list[ProbeTaskRows]:
     """The tasks in the order of the rows, each at each of its strengths; the choosing strength first."""
-    own = [row for row in rows if row.benchmark == BENCHMARK and row.metric == METRIC]
+    own = [row for row in rows if row.benchmark == PROBE and row.metric == BALANCED_ACCURACY]
     preferred = {row.settings.get("inverse_regularization") for row in own if row.settings.get("chosen")}
     tasks = []
     for task in dict.fromkeys(row.source for row in own):
@@ -112,6 +109,6 @@ def _task(task: str, rows: Sequence[Row], *, strength: float, chosen: dict[str, 
             )
             for encoder in in_order(row.encoder for row in found)
         ]
-    chance = next((row.value for row in rows if row.settings.get("features") == "chance"), None)
+    chance = next((row.value for row in rows if row.settings.get("features") == CHANCE), None)
     confounds = next((row for row in here if row.settings.get("features") == "confounds"), None)
     return ProbeTaskRows(task, strength, here[0].settings if here else {}, curves, chance, confounds)

@@ -1,6 +1,7 @@
 """Report rows: the one long table that every benchmark returns; published numbers are rows too.
 
-NaN becomes null: a value that could not be computed is absent, never a number.
+NaN becomes null: a value that could not be computed is absent, never a number. Here are also the words that
+one package writes and another reads. Configs import this module, so it is light: Parquet is imported by need.
 """
 
 from __future__ import annotations
@@ -12,11 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
 from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
-from phenoscale.schema.columns import read_metadata, read_parquet, with_metadata, write_parquet
 from phenoscale.schema.formats import Format
 from phenoscale.schema.readable import require_file
 
@@ -24,7 +22,6 @@ FORMAT = Format("phenoscale.rows", 1, way_out="run the benchmark again")
 ROWS_FILE = "rows.parquet"
 ROWS_JSON = "rows.json"
 
-# The words in rows that one package writes and another reads; what nobody else reads stands where it is made.
 STEP: Final = "step"
 """Entry of a setting: how far the correction had gone."""
 BEFORE: Final = "0_none"
@@ -55,24 +52,6 @@ NSCB_ACCURACY: Final = "nscb_accuracy"
 BATCH_EFFECT: Final = "batch_effect"
 PROBE: Final = "probe"
 BALANCED_ACCURACY: Final = "balanced_accuracy"
-
-_SCHEMA = pa.schema(
-    [
-        ("benchmark", pa.string()),
-        ("source", pa.string()),
-        ("metric", pa.string()),
-        ("setting", pa.string()),
-        ("value", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("n", pa.int64()),
-        ("excluded", pa.int64()),
-        ("seed", pa.int64()),
-        ("encoder", pa.string()),
-        ("map", pa.string()),
-        ("citation", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -143,7 +122,13 @@ def rows_to_json(rows: Iterable[Row]) -> str:
 
 def write_rows(folder: Path, rows: Sequence[Row]) -> Path:
     """Write `rows.parquet` and `rows.json` into a folder, and return the folder."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+    import pyarrow as pa
+
+    from phenoscale.schema.columns import with_metadata, write_parquet
+
+    kinds = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
+    schema = pa.schema([(entry.name, kinds[str(entry.type).partition(" ")[0]]) for entry in fields(Row)])
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     write_parquet(folder / ROWS_FILE, with_metadata(table, FORMAT.header))
     lines = ",\n ".join(json.dumps(asdict(row), allow_nan=False) for row in rows)
     write_atomic(folder / ROWS_JSON, f"[{lines}]\n".encode())
@@ -156,6 +141,8 @@ def read_rows(path: str | Path) -> list[Row]:
     Raises:
         UserError: no such file, or a file that is not a table of rows.
     """
+    from phenoscale.schema.columns import read_metadata, read_parquet
+
     file = Path(path) / ROWS_FILE if Path(path).is_dir() else Path(path)
     if file.suffix == ".json":
         return [parse_row(item, source=str(file)) for item in _read_json(file)]

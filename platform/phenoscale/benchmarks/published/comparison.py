@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from phenoscale.benchmarks.published.numbers import published_rows
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import CHANCE, CONSISTENCY, CVM_MEAN, CVM_POOLED, KS_MEAN, KS_POOLED, Row
 
 Key = tuple[str, str, str]
 
 SPREADS: Final = ("std", "mad", "std_at_most")
-_NOT_COMPARED: Final = (*SPREADS, "chance")
+_NOT_COMPARED: Final = (*SPREADS, CHANCE)
 # What selects wells: a number of other wells is another number, and not the same one in another setting.
 _SELECTING: Final = ("cell_type", "perturbation_type", "timepoint_h")
 # Published as one number, measured in two ways (science.md 8.2).
 _PUBLISHED_AS: Final = {
-    ("consistency", "ks_pooled"): "ks",
-    ("consistency", "ks_mean"): "ks",
-    ("consistency", "cvm_pooled"): "cvm",
-    ("consistency", "cvm_mean"): "cvm",
+    (CONSISTENCY, KS_POOLED): "ks",
+    (CONSISTENCY, KS_MEAN): "ks",
+    (CONSISTENCY, CVM_POOLED): "cvm",
+    (CONSISTENCY, CVM_MEAN): "cvm",
 }
 
 

@@ -16,7 +16,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import BALANCED_ACCURACY, PROBE, Row, canonical_setting
 
 FOLDER: Final = "tables"
 SECONDARY: Final = "(secondary)"
@@ -193,7 +193,7 @@ TABLES: Final = (
         name="linear_probes",
         title="linear probes",
         citation=VITALLY,
-        numbers={name: Number("probe", name, "balanced_accuracy") for name in _PROBES},
+        numbers={name: Number(PROBE, name, BALANCED_ACCURACY) for name in _PROBES},
     ),
     PublishedTable(
         name="probe_proxies",

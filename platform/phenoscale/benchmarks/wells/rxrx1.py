@@ -36,7 +36,7 @@ from phenoscale.mapping.steps.center import CenterScaleStep, fit_center
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.labels import key_labels
-from phenoscale.schema.rows import Row, canonical_setting
+from phenoscale.schema.rows import BALANCED_ACCURACY, Row, canonical_setting
 from phenoscale.stats.classification import Predictions, balanced_accuracy, balanced_accuracy_interval
 from phenoscale.stats.intervals import Estimate, percentile_interval, resample_counts
 from phenoscale.stats.softmax import fit_softmax
@@ -200,7 +200,7 @@ def _part_rows(
             predictions, groups_N=plates[chosen], num_resamples=config.num_resamples, seed=config.seed
         )
         plain = _accuracy(predictions, plates[chosen], config=config)
-        for metric, estimate in (("balanced_accuracy", balanced), ("accuracy", plain)):
+        for metric, estimate in ((BALANCED_ACCURACY, balanced), ("accuracy", plain)):
             rows.append(
                 Row(
                     "rxrx1",

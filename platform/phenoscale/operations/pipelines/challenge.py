@@ -18,14 +18,15 @@ from phenoscale.operations.pipelines.links import (
     report_on,
 )
 from phenoscale.operations.pipelines.value import At, Given, Parameter, Pipeline, Place, Section, Step
+from phenoscale.schema.rows import RECALL, RECALL_DIFFERENCE
 
 _CANDIDATE, _CHAMPION = "candidate", "champion"
 _RIVALS = (_CANDIDATE, _CHAMPION)
 # Both were measured on these very wells: their difference is asked for, not the number on the champion's rec.
 _GATE = {
     "name": "corrected recall on these screens holds the champion's",
-    "benchmark": "recall",
-    "metric": "recall_difference",
+    "benchmark": RECALL,
+    "metric": RECALL_DIFFERENCE,
     "where": {"against": _CHAMPION},
     "at_least": -0.02,
 }

@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from phenoscale.operations.pipelines.links import PIXEL_STATISTICS, TRAINED, UNTRAINED
-from phenoscale.schema.rows import Row, read_rows
+from phenoscale.schema.rows import (
+    BALANCED_ACCURACY,
+    BATCH_EFFECT,
+    BEFORE,
+    CHANCE,
+    FINAL,
+    MOA,
+    NSC_ACCURACY,
+    ORACLE,
+    PROBE,
+    RECALL,
+    STEP,
+    Row,
+    read_rows,
+)
 from phenoscale.stages import StageResult
 
-ORACLE: Final = "oracle"
 _ORDER: Final = (PIXEL_STATISTICS, UNTRAINED, TRAINED, ORACLE)
-_STAGES: Final = {"0_none": "before correction", "final": "after correction"}
+_STAGES: Final = {BEFORE: "before correction", FINAL: "after correction"}
 
 
 @dataclass(frozen=True)
@@ -51,14 +64,14 @@ def headline_tables(rows: Sequence[Row]) -> tuple[HeadlineTable, ...]:
         *_probe_tables(rows),
         _by_step(
             "mechanism of action of the nearest treatment of another compound (NSC)",
-            [row for row in rows if row.benchmark == "moa" and row.metric == "nsc_accuracy"],
+            [row for row in rows if row.benchmark == MOA and row.metric == NSC_ACCURACY],
         ),
         _by_step(
             "plate read from the wells (balanced accuracy; near chance is good)",
             [
                 row
                 for row in rows
-                if row.benchmark == "batch_effect" and row.source == "plate" and _is_of_all(row)
+                if row.benchmark == BATCH_EFFECT and row.source == "plate" and _is_of_all(row)
             ],
         ),
     ]
@@ -98,7 +111,7 @@ def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, 
 
 
 def _recall_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:
-    recall = [row for row in rows if row.benchmark == "recall" and row.metric == "recall"]
+    recall = [row for row in rows if row.benchmark == RECALL and row.metric == RECALL]
     for source in dict.fromkeys(row.source for row in recall):
         found = [row for row in recall if row.source == source]
         tails = (found[0].settings.get("lower"), found[0].settings.get("upper"))
@@ -109,12 +122,12 @@ def _recall_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:
 
 def _by_step(title: str, rows: Sequence[Row]) -> HeadlineTable | None:
     """A table of encoders against before and after correction."""
-    found = {(row.encoder, str(row.settings.get("step"))): row for row in reversed(rows)}
+    found = {(row.encoder, str(row.settings.get(STEP))): row for row in reversed(rows)}
     return _table(title, found, columns=_STAGES)
 
 
 def _probe_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:
-    probes = [row for row in rows if row.benchmark == "probe" and row.metric == "balanced_accuracy"]
+    probes = [row for row in rows if row.benchmark == PROBE and row.metric == BALANCED_ACCURACY]
     chosen = {row.encoder: row.settings["block"] for row in probes if row.settings.get("chosen")}
     for task in dict.fromkeys(row.source for row in probes):
         found: dict[tuple[str, str], Row] = {}
@@ -126,7 +139,7 @@ def _probe_tables(rows: Sequence[Row]) -> Iterable[HeadlineTable | None]:
                 found[row.encoder, str(features)] = (
                     row  # of several strengths the last, the strongest, is shown
                 )
-            elif features in ("confounds", "chance"):
+            elif features in ("confounds", CHANCE):
                 found[str(features), "embedding"] = row
         title = f"probe of {task} at each encoder's chosen block (balanced accuracy)"
         yield _table(title, found, columns={"embedding": "alone", "embedding+confounds": "with confounds"})

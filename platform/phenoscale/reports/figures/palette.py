@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from phenoscale.schema.rows import ORACLE
+
 INK: Final = "#1b2733"
 MUTED: Final = "#64748b"
 LINE: Final = "#dfe5ec"
@@ -23,7 +25,7 @@ ENCODERS: Final = {
     "wsl": "#7f8c2d",
     "untrained": "#e08e0b",
     "pixel_statistics": "#a05195",
-    "oracle": "#0b7a5c",
+    ORACLE: "#0b7a5c",
     "champion": "#3d4f63",
 }
 _OTHERS: Final = ("#56a5d8", "#c0392b", "#7f8c2d", "#8d6e63", "#5b5ea6")
@@ -80,7 +82,7 @@ def encoder_label(name: str) -> str:
         "wsl": "weakly supervised ViT",
         "untrained": "untrained encoder",
         "pixel_statistics": "pixel statistics",
-        "oracle": "oracle (planted truth)",
+        ORACLE: "oracle (planted truth)",
     }
     return names.get(name, name.replace("_", " "))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, skipped, step_of
+from phenoscale.reports.benchmark_rows import before_and_after, skipped, step_of
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, explain, figure, interval, join, number, table, tag
 from phenoscale.reports.sections.section import Section
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BATCH_EFFECT, BEFORE, CHANCE, FINAL, Row
 
 _TARGETS = ("plate", "experiment", "quadrant", "edge", "arm")
 _TITLES = {
@@ -25,8 +25,8 @@ _WELLS = {"negative_controls": "negative controls", "all": "all wells", "map": "
 
 def batch_effect_section(inputs: ReportInputs) -> Section:
     """Predictability before and after correction."""
-    rows = before_and_after(inputs.rows, benchmark="batch_effect")
-    reason = skipped(inputs.rows, benchmark="batch_effect")
+    rows = before_and_after(inputs.rows, benchmark=BATCH_EFFECT)
+    reason = skipped(inputs.rows, benchmark=BATCH_EFFECT)
     return Section(
         name="batch-effects",
         title="Batch effects",
@@ -63,7 +63,7 @@ def _changes(rows: Sequence[Row]) -> list[Change]:
             after = _find(rows, (target, wells), encoder=encoder, step=FINAL)
             if before is None or after is None or before.value is None or after.value is None:
                 continue
-            chance = after.settings.get("chance")
+            chance = after.settings.get(CHANCE)
             panel = f"{_TITLES.get(target, target)}\nfrom {_WELLS.get(wells, wells)}"
             found.append(Change(panel, encoder, before=before.value, after=after.value, chance=chance))
     return found
@@ -106,7 +106,7 @@ def _table(rows: Sequence[Row]) -> Markup:
                     encoder_label(encoder),
                     *_numbers(before),
                     *_numbers(after),
-                    number(known.settings.get("chance")),
+                    number(known.settings.get(CHANCE)),
                     f"{known.n:,}",
                 ]
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phenoscale.reports.benchmark_rows import BEFORE, FINAL, ORACLE, RecallTable, recall_tables, source_label
+from phenoscale.reports.benchmark_rows import RecallTable, recall_tables, source_label
 from phenoscale.reports.families import (
     NOT_RECORDED,
     Cell,
@@ -18,7 +18,7 @@ from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag
 from phenoscale.reports.sections.scaling import scaling_part
 from phenoscale.reports.sections.section import Section
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BEFORE, FINAL, ORACLE, Row
 
 
 def families_section(inputs: ReportInputs) -> Section | None:

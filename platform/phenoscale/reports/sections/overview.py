@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phenoscale.reports.benchmark_rows import (
-    BEFORE,
-    FINAL,
-    ORACLE,
-    RecallTable,
-    headline_recall,
-    source_label,
-)
+from phenoscale.reports.benchmark_rows import RecallTable, headline_recall, source_label
 from phenoscale.reports.figures.palette import encoder_label
 from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import (
@@ -29,7 +22,7 @@ from phenoscale.reports.markup import (
     tag,
 )
 from phenoscale.reports.probe_rows import choosing_row
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import BEFORE, FINAL, NSC_ACCURACY, ORACLE, STEP, Row
 
 UNTRAINED = "untrained"
 
@@ -145,7 +138,7 @@ def _probe_cards(inputs: ReportInputs) -> list[Markup]:
 
 def _moa_cards(rows: Sequence[Row], *, shown: str) -> list[Markup]:
     for row in rows:
-        is_headline = row.metric == "nsc_accuracy" and row.settings.get("step") == FINAL
+        is_headline = row.metric == NSC_ACCURACY and row.settings.get(STEP) == FINAL
         if is_headline and row.encoder == shown and row.value is not None:
             note = f"nearest of {plural(row.n, 'treatment')} of other compounds"
             before = next((other for other in rows if _is_same_before(other, row)), None)
@@ -157,7 +150,7 @@ def _moa_cards(rows: Sequence[Row], *, shown: str) -> list[Markup]:
 
 def _is_same_before(other: Row, row: Row) -> bool:
     same = (other.metric, other.encoder) == (row.metric, row.encoder)
-    return same and other.settings.get("step") == BEFORE
+    return same and other.settings.get(STEP) == BEFORE
 
 
 def _training_cards(inputs: ReportInputs) -> list[Markup]:

@@ -7,12 +7,12 @@ from typing import Any
 from phenoscale.benchmarks.published.comparison import Beside, Comparison, compare
 from phenoscale.benchmarks.published.numbers import is_secondary
 from phenoscale.benchmarks.published.table import write_value
-from phenoscale.reports.benchmark_rows import FINAL, name_step, source_label, step_of, stratum_of
+from phenoscale.reports.benchmark_rows import name_step, source_label, step_of, stratum_of
 from phenoscale.reports.figures.palette import encoder_label
 from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, explain, join, paragraph, table, tag
 from phenoscale.reports.sections.section import Section
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import FINAL, Row
 
 _HEADER = ("", "value", "setting", "differs from ours", "citation")
 

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from phenoscale.reports.benchmark_rows import (
-    BEFORE,
-    FINAL,
-    ORACLE,
-    RecallTable,
-    recall_tables,
-    skipped,
-    source_label,
-    step_label,
-)
+from phenoscale.reports.benchmark_rows import RecallTable, recall_tables, skipped, source_label, step_label
 from phenoscale.reports.figures.lines import LinePlot, Reference, Series, draw_lines
 from phenoscale.reports.figures.palette import encoder_color, encoder_label
 from phenoscale.reports.inputs import ReportInputs
@@ -29,15 +20,25 @@ from phenoscale.reports.markup import (
     tag,
 )
 from phenoscale.reports.sections.section import Section
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import (
+    BEFORE,
+    FINAL,
+    ORACLE,
+    RECALL,
+    RECALL_ACROSS_ARMS,
+    RECALL_DIFFERENCE,
+    RECALL_WITHIN_ARM,
+    STEP,
+    Row,
+)
 
-_DIFFERENCE = "recall_difference"
+_DIFFERENCE = RECALL_DIFFERENCE
 
 
 def recall_section(inputs: ReportInputs) -> Section:
     """One part per annotation source and stratum."""
     tables = recall_tables(inputs.rows)
-    reason = skipped(inputs.rows, benchmark="recall")
+    reason = skipped(inputs.rows, benchmark=RECALL)
     body = None
     if tables:
         body = join([_about(tables[0]), *(_source(found, index) for index, found in enumerate(tables))])
@@ -217,8 +218,7 @@ def _arms_table(found: RecallTable) -> Markup | None:
     for encoder in found.encoders:
         for step in (BEFORE, FINAL):
             cells = [
-                _arm_row(found, encoder, step=step, metric=m)
-                for m in ("recall_within_arm", "recall_across_arms")
+                _arm_row(found, encoder, step=step, metric=m) for m in (RECALL_WITHIN_ARM, RECALL_ACROSS_ARMS)
             ]
             if all(row is not None for row in cells):
                 rows.append(
@@ -242,7 +242,7 @@ def _arm_row(found: RecallTable, encoder: str, *, step: str, metric: str) -> Row
             for row in found.all_rows
             if row.metric == metric
             and row.encoder == encoder
-            and row.settings.get("step") == step
+            and row.settings.get(STEP) == step
             and row.settings.get("lower") == tails
         ),
         None,

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phenoscale.reports.benchmark_rows import BEFORE, FINAL, before_and_after, skipped, step_of
+from phenoscale.reports.benchmark_rows import before_and_after, skipped, step_of
 from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Markup, figure, join, missing, tag
 from phenoscale.reports.sections.section import Section
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import (
+    BEFORE,
+    CHANCE,
+    CONSISTENCY,
+    FINAL,
+    KS_MEAN,
+    MOA,
+    NSC_ACCURACY,
+    NSCB_ACCURACY,
+    Row,
+)
 
 _MOA_METRICS = {
-    "nsc_accuracy": "not the same compound (NSC)",
-    "nscb_accuracy": "not the same compound nor batch (NSCB)",
+    NSC_ACCURACY: "not the same compound (NSC)",
+    NSCB_ACCURACY: "not the same compound nor batch (NSCB)",
 }
 
 
 def replicates_section(inputs: ReportInputs) -> Section:
     """Replicate consistency and nearest-neighbor mechanism of action."""
-    consistency = before_and_after(inputs.rows, benchmark="consistency", metric="ks_mean")
-    moa = before_and_after(inputs.rows, benchmark="moa")
+    consistency = before_and_after(inputs.rows, benchmark=CONSISTENCY, metric=KS_MEAN)
+    moa = before_and_after(inputs.rows, benchmark=MOA)
     body = None
     if consistency or moa:
-        reason = skipped(inputs.rows, benchmark="moa")
+        reason = skipped(inputs.rows, benchmark=MOA)
         body = join(
             [
                 _consistency(consistency) if consistency else None,
@@ -62,7 +72,7 @@ def _consistency(rows: Sequence[Row]) -> Markup:
 
 def _moa(rows: Sequence[Row], metric: str) -> Markup:
     own = [row for row in rows if row.metric == metric]
-    chances = sorted({float(row.settings["chance"]) for row in own if row.settings.get("chance") is not None})
+    chances = sorted({float(row.settings[CHANCE]) for row in own if row.settings.get(CHANCE) is not None})
     drawn = draw_points(
         _points(own),
         references=[Reference("chance", chances[0])] if chances else [],
@@ -81,7 +91,7 @@ def _moa(rows: Sequence[Row], metric: str) -> Markup:
 
 
 def _apart(metric: str) -> str:
-    if metric != "nscb_accuracy":
+    if metric != NSCB_ACCURACY:
         return ""
     return " among those that share no batch with it, so that a common batch cannot make it right"
 

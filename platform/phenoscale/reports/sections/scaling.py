@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from phenoscale.benchmarks.published.scaling import AXES, ScalingPoint, fit_log, scaling_rows, together
-from phenoscale.reports.benchmark_rows import FINAL, recall_tables, source_label
+from phenoscale.reports.benchmark_rows import recall_tables, source_label
 from phenoscale.reports.families import FamilyInputs, choosing_tasks
 from phenoscale.reports.figures.trends import Trend, TrendPoint, draw_trends
 from phenoscale.reports.markup import Content, Markup, figure, interval, join, table, tag
-from phenoscale.schema.rows import Row
+from phenoscale.schema.rows import FINAL, Row
 
 _MIN_ENCODERS = 2
 
