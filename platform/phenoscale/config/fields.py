@@ -67,7 +67,7 @@ class Runtime(Config):
     num_workers: int = runtime(2, ge=0, help="threads that read and decode")
     launcher: str = runtime(
         "",
-        help="what runs a stage: in_process or processes; empty: processes where num_processes asks for it",
+        help="where a stage runs: in_process or processes; empty: processes, if num_processes is above 1",
     )
     num_processes: int = runtime(1, ge=1, help="processes that train together on this machine")
     tracking_uri: str = runtime("", help="MLflow server; empty: a SQLite file in the workspace")

@@ -84,8 +84,8 @@ def _notes(compared: FamilyInputs) -> Markup:
     )
     if "wsl" in compared.trainings:
         text += (
-            " A weakly supervised encoder was told the labels of its training wells: a probe of the same "
-            "label partly asks it what it was told."
+            " A weakly supervised encoder was trained on the labels of its wells: a probe of the same label "
+            "partly repeats its training."
         )
     silent = any(training.cpu_seconds is None for training in compared.trainings.values())
     return paragraph(text + (f" {NOT_RECORDED.capitalize()}: by an older training." if silent else ""))

@@ -42,7 +42,7 @@ def lineage_section(inputs: ReportInputs) -> Section:
     return Section(
         name="lineage",
         title="Lineage",
-        lead="What was made from what, by which code, and how long it took.",
+        lead="The stages behind this page: their inputs, their code and their time.",
         body=body,
         absent="None of the inputs carries a lineage record, so their origin is unknown.",
     )

@@ -19,7 +19,7 @@ def screen_section(inputs: ReportInputs) -> Section:
     return Section(
         name="screen",
         title="The screen",
-        lead="What was imaged: plates, stains, and what was done to the cells.",
+        lead="The images: plates, stains and perturbations.",
         body=_body(inputs.screen, inputs) if inputs.screen else None,
         absent="No screen store was given, so plates and wells are not shown.",
     )

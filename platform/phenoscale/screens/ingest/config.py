@@ -46,7 +46,7 @@ class IngestConfig(Config):
         None, ge=1, help="pixel columns of a field; by default as for the rows"
     )
     intensity_scale: float | None = setting(
-        None, gt=0, help="what pixel values are divided by; by default the largest value of the pixel type"
+        None, gt=0, help="pixel values are divided by this; by default the largest value of the pixel type"
     )
     pixel_size_um: float | None = setting(None, gt=0, help="edge of a pixel in micrometers")
     saturation_level: float = setting(
