@@ -11,6 +11,7 @@ from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder
 from phenoscale.registry.fetch import fetch_encoder
 from phenoscale.schema.encoders import encoder_digest
+from phenoscale.stages.inputs import resolve_inputs
 from phenoscale.tracking.server import artifact_folder
 from tests.registry.conftest import Workplace
 
@@ -45,6 +46,14 @@ def test_an_encoder_is_downloaded_once(workplace: Workplace, registered: Path) -
     marker.write_text("still here")
     assert fetch_encoder(ADDRESS, runtime=workplace.runtime) == first
     assert marker.read_text() == "still here"
+
+
+def test_a_fetched_encoder_is_the_same_input_as_the_output_that_it_was_registered_from(
+    workplace: Workplace, registered: Path
+) -> None:
+    fetched = fetch_encoder(ADDRESS, runtime=workplace.runtime)
+    original, returned = resolve_inputs({"registered": registered, "fetched": fetched})
+    assert (returned.digest, returned.stage, returned.key) == (original.digest, "probe", original.key)
 
 
 def test_weights_that_were_changed_in_the_store_are_refused(workplace: Workplace, registered: Path) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from phenoscale.config import Config
 
 EXECUTE: Final = "phenoscale.operations.execute:execute"
+LOCAL_INPUTS: Final = "phenoscale.operations.addresses:with_local_inputs"
 _HELP_FLAGS: Final = ("-h", "--help", "help")
 
 
@@ -129,6 +130,8 @@ def _run_verb(name: str, argv: Sequence[str], *, note_workspace: Callable[[str],
     file = find_recipe(arguments.file) if arguments.file else None
     config = load_config(config_class, file, flags=arguments.flags)
     note_workspace(getattr(getattr(config, "runtime", None), "workspace", ""))
+    if not verb.keeps_addresses and not (verb.is_stage and not arguments.is_dry_run):
+        config = find(LOCAL_INPUTS)(config)
     if arguments.is_dry_run:
         return _dry_run(verb, config, arguments=arguments)
     # what libraries print on the way must not come between a program and its answer
@@ -196,7 +199,7 @@ def _write_traceback(error: BaseException, *, workspace: Sequence[str]) -> str:
     """Write the traceback into the workspace, or, where that cannot be, into the temporary folder."""
     text = "".join(traceback.format_exception(error))
     name = f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    folders = [Path(folder) / "tracebacks" for folder in workspace if folder]
+    folders = [Path(folder) / "tracebacks" for folder in workspace if folder and "://" not in folder]
     for folder in [*folders, Path(tempfile.gettempdir())]:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ class Verb:
         positional: config fields that may be given without their flag, in order.
         examples: command lines that work, without the leading `phenoscale`.
         about: the text of its help, where that of the config is about another verb.
+        keeps_addresses: whether it takes addresses of outputs and models as they are; for the others, what
+            they name is fetched first.
     """
 
     summary: str
@@ -36,6 +38,7 @@ class Verb:
     positional: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     about: str = ""
+    keeps_addresses: bool = False
 
     def loaded(self) -> Verb:
         """The verb with its positional fields and examples, imported where a value has them."""
@@ -62,7 +65,12 @@ def _pipeline_verbs() -> dict[str, Verb]:
         config = f"phenoscale.operations.pipelines.config:{name}"
         examples = tuple(f"run {example}" for example in pipeline.examples)
         verbs[f"run {name}"] = Verb(
-            pipeline.summary, config=config, function=run, plan=plan, examples=examples
+            pipeline.summary,
+            config=config,
+            function=run,
+            plan=plan,
+            examples=examples,
+            keeps_addresses=True,
         )
         verbs[f"plan {name}"] = Verb(
             f"say what `run {name}` would compute and what it would reuse",
@@ -72,6 +80,7 @@ def _pipeline_verbs() -> dict[str, Verb]:
             about=f"Say what `run {name}` would do with the same config: which steps are reused.\n\nNothing "
             "is computed or written. A step's key is known as soon as the outputs that it reads are there.",
             examples=tuple(example.replace("run", "plan", 1) for example in examples),
+            keeps_addresses=True,
         )
     return verbs
 
@@ -165,6 +174,7 @@ VERBS: Final[dict[str, Verb]] = {
         "show where an output came from, or what was made from it",
         config="phenoscale.operations.inspection.config:LineageConfig",
         function="phenoscale.operations.inspection.lineage:run_lineage",
+        keeps_addresses=True,
         positional=("target",),
         examples=(
             "lineage work/map/KEY",

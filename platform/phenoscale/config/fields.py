@@ -62,7 +62,9 @@ def _declare(kind: FieldKind, default: Any, *, help: str, constraints: dict[str,
 class Runtime(Config):
     """Where and how a verb runs; nothing here changes what it computes."""
 
-    workspace: str = runtime("phenoscale-workspace", help="folder that holds the outputs of all stages")
+    workspace: str = runtime(
+        "phenoscale-workspace", help="folder or s3://bucket/prefix that holds the outputs of all stages"
+    )
     device: str = runtime("auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
     num_workers: int = runtime(2, ge=0, help="threads that read and decode")
     launcher: str = runtime(
@@ -70,6 +72,6 @@ class Runtime(Config):
         help="where a stage runs: in_process or processes; empty: processes, if num_processes is above 1",
     )
     num_processes: int = runtime(1, ge=1, help="processes that train together on this machine")
-    tracking_uri: str = runtime("", help="MLflow server; empty: a SQLite file in the workspace")
+    tracking_uri: str = runtime("", help="MLflow server; empty: a SQLite file in a local workspace")
     experiment_name: str = runtime("phenoscale", help="MLflow experiment that holds the runs")
     parent_run_id: str = runtime("", help="MLflow run under which this one is nested")

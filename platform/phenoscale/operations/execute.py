@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from phenoscale.config import Config, Runtime, resolved
@@ -16,8 +15,9 @@ from phenoscale.config.digests import SETTINGS
 from phenoscale.distributed import rank
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger
+from phenoscale.operations.addresses import with_local_inputs
 from phenoscale.operations.launchers.table import find_launcher
-from phenoscale.stages import StageResult
+from phenoscale.stages import StageResult, fetch_output
 
 if TYPE_CHECKING:
     from phenoscale.tracking.tracker import Tracker
@@ -38,6 +38,7 @@ def execute(
         name: the tracked run's name, when it is not the stage's (`embed_trained`).
         tags: further tags of the tracked run.
     """
+    config = with_local_inputs(config)
     launch = find_launcher(stage, config)
     with ExitStack() as stack:
         watcher = _Watcher(stack, stage=stage, config=config, name=name, tags=tags or {})
@@ -83,9 +84,10 @@ class _Watcher:
         tracker = self.open()
         if tracker is None:
             return
-        tracker.log_lineage(result.path / "lineage.json")
+        folder = fetch_output(result.path)
+        tracker.log_lineage(folder / "lineage.json")
         for pattern in _FIGURES:
-            for figure in sorted(Path(result.path).glob(pattern)):
+            for figure in sorted(folder.glob(pattern)):
                 tracker.log_figure(figure)
 
     def open(self) -> Tracker | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Final
 
 from phenoscale.config import Runtime
 from phenoscale.errors import UserError
-from phenoscale.registry.store import Registry, Version
+from phenoscale.files import write_atomic
+from phenoscale.registry.store import ENCODER_FOLDER, Registry, Version
 from phenoscale.schema.encoders import encoder_digest
+from phenoscale.stages import open_workspace
+from phenoscale.stages.commit import read_success, record_output
+from phenoscale.stages.records import LINEAGE, SUCCESS
+from phenoscale.storage.mirror import cache_folder
 
 _ADDRESS: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<number>\d+))")
 
@@ -27,15 +33,21 @@ def fetch_encoder(address: str, *, runtime: Runtime | None = None) -> Path:
     """
     runtime = runtime or Runtime()
     version = find_version(address, registry=(registry := Registry(runtime)))
-    folder = Path(runtime.workspace).resolve() / "encoders" / version.encoder_digest[:20]
-    if _is_whole(folder / "encoder", version=version):
-        return folder / "encoder"
+    workspace = open_workspace(runtime.workspace)
+    base = cache_folder() if workspace.is_remote else workspace.root
+    folder = base / "encoders" / version.encoder_digest[:20]
+    if _is_whole(folder / ENCODER_FOLDER, version=version) and read_success(folder) is not None:
+        return folder / ENCODER_FOLDER
     place = registry.download_encoder(version, folder=folder)
     if not _is_whole(place, version=version):
         raise UserError(
             f"{address} holds files that are not those of encoder {version.encoder_digest[:12]}; they were "
             "changed in the registry's store: register the encoder again"
         )
+    # like the output that it was registered from: stages find the same digest and key in both places
+    success = record_output(folder, key=version.tags.get("stage_key", ""))
+    write_atomic(folder / LINEAGE, json.dumps({"stage": version.tags.get("stage", "")}).encode())
+    write_atomic(folder / SUCCESS, success.as_bytes())
     return place
 
 

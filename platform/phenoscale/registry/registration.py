@@ -164,6 +164,7 @@ def _tags(
         "phenoscale_version": code.get("version"),
         "image_digest": code.get("image_digest"),
         "lineage_digest": origin.digest,
+        "stage": origin.lineage.get("stage"),
         "stage_key": origin.lineage.get("key"),
         "null_check": null_check.sentence(),
         "label": config.label,

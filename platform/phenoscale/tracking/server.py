@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenoscale.errors import UserError
+from phenoscale.storage import is_remote
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,6 +37,11 @@ def tracking_uri(runtime: Runtime) -> str:
     """Where runs are kept: as configured, else $MLFLOW_TRACKING_URI, else SQLite in the workspace."""
     address = runtime.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address:
+        if is_remote(runtime.workspace):
+            raise UserError(
+                f"workspace {runtime.workspace} lies in a bucket, which can hold no run store; "
+                "give a server: --runtime.tracking_uri http(s)://host:port, or $MLFLOW_TRACKING_URI"
+            )
         return f"sqlite:///{Path(runtime.workspace).resolve() / 'mlflow.db'}"
     scheme = address.split("://")[0].split("+")[0].split(":")[0]
     if scheme not in _SCHEMES or (scheme != "databricks" and "://" not in address):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from phenoscale.config import Config
+from phenoscale.operations.addresses import with_local_inputs
 from phenoscale.operations.pipelines.config import PipelineConfig
 from phenoscale.operations.pipelines.resolve import freeze
 from phenoscale.operations.pipelines.value import Step
@@ -91,7 +92,7 @@ def _plan_step(step: Step, config: PipelineConfig, *, outputs: dict[str, str]) -
     waits_for = tuple(name for name in step.needs if name in planned and name not in outputs)
     if waits_for:
         return StepPlan(step.name, key="", is_cached=False, waits_for=waits_for)
-    filled: Config = step_config(step, config, outputs=outputs)
+    filled: Config = with_local_inputs(step_config(step, config, outputs=outputs))
     found = plan_stage(find_stage(step.stage).load_function(), filled)
     if found.is_cached:
         outputs[step.name] = str(found.path)
