@@ -182,6 +182,12 @@ VERBS: Final[dict[str, Verb]] = {
             "lineage models:/phenoscale-encoder@champion --workspace work",
         ),
     ),
+    "gc": Verb(
+        "remove what no run, report or registered model reaches",
+        config="phenoscale.operations.inspection.config:GcConfig",
+        function="phenoscale.operations.inspection.gc:run_gc",
+        examples=("gc --workspace work", "gc --workspace s3://bucket/work --keep_runs 3 --delete"),
+    ),
     "doctor": Verb(
         "check whether this machine is ready, each check with its fix",
         config="phenoscale.operations.inspection.config:DoctorConfig",

@@ -69,6 +69,20 @@ class Registry:
             numbers = sorted(int(version.version) for version in found)
             return self._version(name, number=str(numbers[0])) if numbers else None
 
+    def every_version(self) -> list[Version]:
+        """All versions of all registered models."""
+        with self._reachable():
+            found: list[Version] = []
+            token: str | None = ""
+            while token is not None:
+                page = self._client.search_model_versions(page_token=token or None)
+                found += [
+                    Version(str(entry.name), version=str(entry.version), tags=dict(entry.tags))
+                    for entry in page
+                ]
+                token = page.token or None
+            return found
+
     def find_by_alias(self, name: str, *, alias: str) -> Version | None:
         """The version that an alias points at, None when it points nowhere."""
         from mlflow.exceptions import MlflowException

@@ -45,7 +45,7 @@ def fetch_output(place: Path | str) -> Path:
             parent = output.rpartition("/")[0].rpartition("/")[0]
             storage = open_storage(f"{parent}/{other}" if other else output)
             fetch_files(storage, {name: success.files[name] for name in group}, folder=folder)
-    else:
+    elif below:
         _fetch_aside(output, below=below, folder=folder)
     make_room(folder)
     return local_path(address)

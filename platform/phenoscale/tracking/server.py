@@ -53,6 +53,12 @@ def tracking_uri(runtime: Runtime) -> str:
     return address
 
 
+def has_store(runtime: Runtime) -> bool:
+    """Whether there may be runs and models: always at a server, in a local workspace once they were kept."""
+    address = tracking_uri(runtime)
+    return not is_local(address) or Path(address.removeprefix("sqlite:///")).is_file()
+
+
 def is_local(uri: str) -> bool:
     """Whether the store is a file of this machine, which is written at once instead of waited for."""
     return uri.startswith("sqlite")

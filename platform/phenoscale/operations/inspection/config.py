@@ -23,6 +23,18 @@ class LineageConfig(Config):
     runtime: Runtime = Runtime()
 
 
+class GcConfig(Config):
+    """Remove from a workspace what no run, report or registered model reaches.
+
+    Kept is what the run records, the outputs of `report` and the registry's versions name, with everything
+    that it was made from. Without --delete nothing is removed: the list says what could be.
+    """
+
+    delete: bool = runtime(False, help="remove what is listed")
+    keep_runs: int = runtime(0, ge=0, help="newest runs whose outputs are kept; 0: those of all runs")
+    runtime: Runtime = Runtime()
+
+
 class DoctorConfig(Config):
     """Check whether this machine is ready, and say for each check what to do if it is not."""
 
