@@ -37,7 +37,8 @@ def kubeflow_pipeline(pipeline: Pipeline) -> Any:
     chain.__doc__ = "\n".join(
         [f"{pipeline.summary}.", "", "Args:", *(f"    {field.name}: {field.help}" for field in fields)]
     )
-    return dsl.pipeline(name=pipeline.name, description=pipeline.summary)(chain)
+    # Kubeflow takes a pipeline for its own step where both have one name, as `probe` would.
+    return dsl.pipeline(name=f"phenoscale-{pipeline.name}", description=pipeline.summary)(chain)
 
 
 def _parameters(fields: tuple[PageField, ...]) -> Iterator[inspect.Parameter]:

@@ -21,17 +21,6 @@ AFTER_MAPS = {"benchmark", "register", "promote", "report"}
 MAPS = {"map_trained", "map_untrained", "map_pixel_statistics"}
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return tmp_path_factory.mktemp("end_to_end") / "workspace"
-
-
-@pytest.fixture(scope="module")
-def first(workspace):
-    """The first run, from nothing, under Kubeflow's local runner."""
-    return run_tiny(workspace)
-
-
 def test_one_command_goes_from_plates_to_a_report(first, workspace):
     assert set(first.steps) == STEPS
     assert first.reused == set()

@@ -56,7 +56,7 @@ def test_every_compiled_pipeline_loads_in_kubeflow():
     )
     files = [str(compiled_pipeline(name)) for name in PIPELINES]
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == list(PIPELINES)
+    assert done.stdout.split() == [f"phenoscale-{name}" for name in PIPELINES]
 
 
 @pytest.mark.parametrize("name", PIPELINES)

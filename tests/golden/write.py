@@ -13,17 +13,15 @@ from tests.golden.loss_curves import write_curves
 
 FOLDER = Path(__file__).parent
 
-# Which config a recipe fills, by the folder that it lies in.
-CONFIGS: dict[str, type[Config]] = {
-    "": config_class(find_pipeline("full")),
-    "families": config_class(find_pipeline("families")),
-    "pretrain": PretrainConfig,
-}
+
+def _config_of(folder: str) -> type[Config]:
+    """Which config the recipes of a folder fill."""
+    return PretrainConfig if folder == "pretrain" else config_class(find_pipeline(folder or "full"))
 
 
 def resolved_recipe(name: str) -> str:
     """A recipe with every default filled in, as YAML."""
-    return config_yaml(load_config(CONFIGS[name.rpartition("/")[0]], find_recipe(name), flags={}))
+    return config_yaml(load_config(_config_of(name.rpartition("/")[0]), find_recipe(name), flags={}))
 
 
 def write_recipes(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Named configs that the package carries: `--config demo` means the file `demo.yaml` here.
 
-Those at the top are for `run full`; a folder holds those of the verb or pipeline after which it is named.
+Those at the top are for `run full`, those in `pretrain` for the verb of that name; any other folder is named
+after the pipeline that its recipes are for.
 """
 
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from phenoscale.errors import UserError
 from phenoscale.schema.encoders import EncoderConfig
 from phenoscale.stages import check_complete, read_lineage
 from phenoscale.stages.inputs import stage_folder
+from phenoscale.stages.records import LINEAGE
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,16 @@ class Origin:
     """The stage that made an encoder.
 
     Attributes:
-        folder: the stage's output.
-        lineage: its lineage record.
+        text: its lineage record, as the stage wrote it.
     """
 
-    folder: Path
-    lineage: dict[str, Any]
+    text: str
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """The record's content."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
 
     @property
     def digest(self) -> str:
@@ -65,4 +71,4 @@ def require_lineage(encoder: Path) -> Origin:
             f"{folder} has no complete lineage: its lineage.json does not belong to its commit record or "
             "names no input; run the stage again"
         )
-    return Origin(folder, lineage)
+    return Origin((folder / LINEAGE).read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from phenoscale.config import Runtime, canonical_json, digest_json, parse_config
 from phenoscale.config.flags import interpret_flag, nest_flags
 from phenoscale.config.load import parse_yaml, read_yaml
 from phenoscale.errors import UserError
+from phenoscale.operations.addresses import MODEL
 from phenoscale.operations.pipelines.config import PipelineConfig, config_class, laid_over
 from phenoscale.operations.pipelines.parameters import RECIPE, SETTINGS, filled_fields
 from phenoscale.operations.pipelines.value import Pipeline
@@ -102,10 +103,10 @@ def _stage_of(storage: Storage, folder: str) -> str:
 
 def _frozen_version(address: str, runtime: Runtime) -> str:
     """An encoder's address with the version that its alias points at now."""
-    if not (address.startswith("models:/") and "@" in address):
+    if not (address.startswith(MODEL) and "@" in address):
         return address
     from phenoscale.registry.fetch import find_version
     from phenoscale.registry.store import Registry
 
     version = find_version(address, registry=Registry(runtime))
-    return f"models:/{version.name}/{version.version}"
+    return f"{MODEL}{version.name}/{version.version}"
