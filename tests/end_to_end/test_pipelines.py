@@ -1,43 +1,19 @@
 """The pipelines that start from what is there: finished screens, a registered encoder."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from phenoscale.config import Runtime
 from phenoscale.recipes import find_recipe
-from tests.support.pipeline_runs import environment, run_tiny
-
-pytestmark = [pytest.mark.ranks, pytest.mark.timeout(900)]
-
-# One process for all: most of a tiny run is the start of its processes.
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from phenoscale.config import Runtime, load_config
-from phenoscale.config.digests import plain
-from phenoscale.operations.pipelines.config import config_class
-from phenoscale.operations.pipelines.table import find_pipeline
-from phenoscale.operations.running.run import run_pipeline
+from phenoscale.registry.config import DEFAULT_NAME
 from phenoscale.registry.store import CHAMPION, Registry
 from phenoscale.schema.encoders import encoder_digest
+from tests.support.pipeline_runs import run_tiny
 
-asked = json.loads(sys.argv[1])
-encoder = Path(asked["champion"])
-registry = Registry(Runtime(workspace=asked["workspace"]))
-tags = {"encoder_digest": encoder_digest(encoder)}
-version = registry.create("phenoscale-encoder", encoder=encoder, tags=tags, params={})
-registry.set_alias(version, alias=CHAMPION)
-answers = {}
-for name, (file, flags) in asked["runs"].items():
-    flags = {**flags, "in_process": True, "runtime.workspace": asked["workspace"]}
-    config = load_config(config_class(find_pipeline(name)), Path(file), flags=flags)
-    answers[name] = plain(run_pipeline(config))
-print(json.dumps(answers))
-"""
+pytestmark = [pytest.mark.ranks, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -54,66 +30,49 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(first, workspace, recipe):
-    """Runs of `pretrain`, `map` and `challenge` after that of `full`, in one process."""
-    trained = f"{first.steps['pretrain']['output']}/encoder"
-    screens = {"screens": str(workspace)}
-    asked = {
-        "workspace": str(workspace),
-        "champion": f"{first.steps['probe']['output']}/encoder",
-        "runs": {
-            "pretrain": (str(recipe["pretrain"]), screens),
-            "map": (str(find_recipe("map/demo_tiny")), screens),
-            "challenge": (str(find_recipe("challenge/demo_tiny")), {**screens, "candidate": trained}),
-        },
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(asked)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout.splitlines()[-1])
-    return {
-        name: {step["step"]: step for step in answer["steps"]} | {"": answer}
-        for name, answer in answers.items()
-    }
+def champion(first, workspace):
+    """The encoder of the tiny demo, which has learned too little to become it by merit."""
+    registry = Registry(Runtime(workspace=str(workspace)))
+    encoder = Path(first.steps["probe"]["output"]) / "encoder"
+    tags = {"encoder_digest": encoder_digest(encoder)}
+    version = registry.create(DEFAULT_NAME, encoder=encoder, tags=tags, params={})
+    registry.set_alias(version, alias=CHAMPION)
+    return version
 
 
-def test_a_training_on_finished_screens_finds_what_the_whole_chain_has_done_with_them(runs, first):
-    steps = runs["pretrain"]
-    assert set(steps) - {""} == {
-        "curate",
-        "pretrain",
-        "import_untrained",
-        "import_pixel_statistics",
-        "probe",
-        "register",
-    }
-    for step in ("curate", "pretrain", "probe"):
-        assert steps[step]["digest"] == first.steps[step]["digest"]
-        assert steps[step]["reused"]
-    assert "phenoscale-encoder: the candidate was refused" in steps[""]["registered"]
+def _run(workspace, name, *flags, recipe):
+    """Run on every finished screen of the workspace."""
+    asked = ("--in-process", "--screens", str(workspace), *flags)
+    return run_tiny(workspace, *asked, pipeline=name, recipe=str(recipe))
 
 
-def test_the_champion_maps_every_field_of_a_finished_screen(runs, first):
-    steps = runs["map"]
-    assert list(steps)[:-1] == ["curate", "embed_encoder", "map_encoder", "benchmark", "report"]
-    lineage = json.loads((Path(steps["embed_encoder"]["output"]) / "lineage.json").read_text())
+def test_a_training_on_finished_screens_finds_what_the_whole_chain_has_done_with_them(
+    first, workspace, recipe
+):
+    found = _run(workspace, "pretrain", recipe=recipe["pretrain"])
+    reused = {"curate", "pretrain", "import_untrained", "import_pixel_statistics", "probe"}
+    assert set(found.steps) == {*reused, "register"}
+    assert found.reused == reused
+    assert all(found.digests[step] == first.digests[step] for step in reused)
+    assert found.summary["registered"] == f"{DEFAULT_NAME}: the candidate was refused"
+
+
+def test_the_champion_maps_every_field_of_a_finished_screen(champion, workspace):
+    found = _run(workspace, "map", recipe="map/demo_tiny")
+    assert list(found.steps) == ["curate", "embed_encoder", "map_encoder", "benchmark", "report"]
+    lineage = json.loads((Path(found.steps["embed_encoder"]["output"]) / "lineage.json").read_text())
     assert "encoders" in Path(lineage["config"]["encoder"]).parts, "it was fetched from the registry"
-    manifest = json.loads((Path(steps["curate"]["output"]) / "manifest.json").read_text())
+    manifest = json.loads((Path(found.steps["curate"]["output"]) / "manifest.json").read_text())
     assert "210" in json.dumps(manifest), "no field is left out"
-    assert Path(steps[""]["report"]).is_file()
+    assert Path(found.summary["report"]).is_file()
 
 
-def test_a_candidate_that_does_not_hold_is_refused_with_its_gates_on_the_same_screens(runs):
-    steps = runs["challenge"]
-    embedded = [step for step in steps if step.startswith("embed_")]
+def test_a_candidate_that_does_not_hold_is_refused_on_the_same_screens(champion, first, workspace):
+    encoder = f"{first.steps['pretrain']['output']}/encoder"
+    found = _run(workspace, "challenge", "--candidate", encoder, recipe="challenge/demo_tiny")
+    embedded = [step for step in found.steps if step.startswith("embed_")]
     assert embedded == ["embed_candidate", "embed_champion"]
-    assert "refused" in steps[""]["registered"]
-    assert steps["curate"]["digest"] == runs["map"]["curate"]["digest"]
+    assert "refused" in found.summary["registered"]
 
 
 def test_under_kubeflow_steps_that_a_run_does_not_need_hand_on_nothing(first, workspace, recipe):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder
-from phenoscale.registry.fetch import fetch_encoder
+from phenoscale.registry.fetch import fetch_encoder, find_version
+from phenoscale.registry.store import Registry
 from phenoscale.schema.encoders import encoder_digest
 from phenoscale.stages.inputs import resolve_inputs
 from phenoscale.tracking.server import artifact_folder
@@ -73,3 +75,14 @@ def test_an_address_without_a_version_is_a_user_error(workplace: Workplace, regi
     for address, message in refusals.items():
         with pytest.raises(UserError, match=message):
             fetch_encoder(address, runtime=workplace.runtime)
+
+
+def test_a_fetched_encoder_brings_its_lineage_and_is_registered_again_with_newer_rows(
+    workplace: Workplace, registered: Path
+) -> None:
+    fetched = fetch_encoder(ADDRESS, runtime=workplace.runtime)
+    again = workplace.register(fetched, workplace.benchmarked(trained=0.5, untrained=0.2))
+    assert (again.summary["version"], again.summary["was_known"]) == ("1", True)
+    version = find_version(ADDRESS, registry=Registry(workplace.runtime))
+    assert version.tags["metric.recall.pairs"] == "0.5000"
+    assert version.tags["stage_key"] == json.loads((registered.parent / "lineage.json").read_text())["key"]

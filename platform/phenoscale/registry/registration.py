@@ -24,7 +24,6 @@ from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
 from phenoscale.schema.rows import FINAL, MOA, PROBE, RECALL, ROWS_JSON, STEP, Row, rows_to_json
 from phenoscale.stages import Output
-from phenoscale.stages.inputs import stage_folder
 
 logger = get_logger(__name__)
 
@@ -47,7 +46,7 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     evidence = Evidence(rows, names=(config.label, digest), untrained=config.untrained)
     try:
         require_trained(described, source=encoder)
-        origin = _registered_origin(encoder, config=config, digest=digest) or require_lineage(encoder)
+        origin = _origin(encoder, config=config, digest=digest)
         null_check = require_null_check(evidence)
     except UserError as refusal:
         if config.when_refused == "fail":
@@ -92,14 +91,21 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     }
 
 
-def _registered_origin(encoder: Path, *, config: RegisterConfig, digest: str) -> Origin | None:
-    """The lineage that the registry keeps with an encoder, where the encoder was fetched from there."""
-    if stage_folder(encoder.resolve()) is not None:
-        return None
-    registry = Registry(config.runtime)
-    version = registry.find_by_digest(config.name, encoder_digest=digest)
-    text = registry.read_evidence(version, file=LINEAGE_FILE) if version is not None else None
-    return None if text is None else Origin(text)
+def _origin(encoder: Path, *, config: RegisterConfig, digest: str) -> Origin:
+    """The lineage of an encoder: beside it, or kept by the registry from which it was fetched.
+
+    Raises:
+        UserError: neither.
+    """
+    try:
+        return require_lineage(encoder)
+    except UserError:
+        registry = Registry(config.runtime)
+        version = registry.find_by_digest(config.name, encoder_digest=digest)
+        text = registry.read_evidence(version, file=LINEAGE_FILE) if version is not None else None
+        if text is None:
+            raise
+        return Origin(text)
 
 
 def _record_refusal(folder: Path, refusal: str, *, config: RegisterConfig, digest: str) -> Mapping[str, Any]:

@@ -8,7 +8,6 @@ from phenoscale.errors import EXIT_BUG, EXIT_RETRY, EXIT_USER, UserError
 from phenoscale.operations.running.records import RunFacts, open_records
 from phenoscale.operations.running.steps import Known
 from phenoscale.stages import StageResult
-from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 RUN = "20261129-120000"
 
@@ -48,22 +47,14 @@ def test_a_failure_comes_back_with_the_exit_code_of_its_error_until_the_step_tri
     assert records.find_failure(["map_trained"]) is None
 
 
-@pytest.fixture
-def bucket(monkeypatch):
-    with s3_server() as endpoint:
-        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
-            monkeypatch.setenv(name, value)
-        yield f"s3://{BUCKET}"
-
-
 def test_in_a_bucket_the_records_name_the_output_by_its_address_and_locks_stay_on_this_machine(
-    bucket, tmp_path, monkeypatch
+    s3_uri, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "cache"))
-    here = open_records(f"{bucket}/work", run=RUN)
+    here = open_records(s3_uri, run=RUN)
     here.write_result("map_trained", result=_result(here.folder.parents[1] / "map" / "abc"))
     monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "elsewhere"))
-    there = open_records(f"{bucket}/work", run=RUN)
+    there = open_records(s3_uri, run=RUN)
     found = there.read_result("map_trained")
     assert found.path == there.folder.parents[1] / "map" / "abc"
     assert tmp_path / "elsewhere" in found.path.parents

@@ -24,11 +24,11 @@ from phenoscale.operations.pipelines.resolve import freeze, keep_config, read_co
 from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.operations.pipelines.value import Step
 from phenoscale.operations.running.processes import process_of_step
-from phenoscale.operations.running.records import RunRecords, open_records
+from phenoscale.operations.running.records import RunRecords, open_records, place_of
 from phenoscale.operations.running.steps import run_step
 from phenoscale.operations.stage_table import artifact_of, find_stage
-from phenoscale.stages import StageResult, output_digest
-from phenoscale.storage.mirror import address_of, local_path
+from phenoscale.stages import StageResult, fetch_output, output_digest
+from phenoscale.storage.mirror import local_path
 
 EVENT_PREFIX: Final = "phenoscale-step "
 RESOLVE: Final = "resolve"
@@ -142,8 +142,7 @@ def _read_place(artifact: Artifact) -> str:
 
 
 def _write_place(artifact: Artifact, result: StageResult) -> None:
-    place = address_of(result.path) or str(result.path)
-    pointer = {"uri": place, "digest": result.digest, "stage": result.stage, "key": result.key}
+    pointer = {"uri": place_of(result), "digest": result.digest, "stage": result.stage, "key": result.key}
     artifact.metadata.update(pointer)
     Path(artifact.path).write_text(json.dumps(pointer, indent=1))
 
@@ -153,7 +152,7 @@ def _show(artifacts: Mapping[str, Artifact], result: StageResult) -> None:
     if shows == METRICS:
         artifacts[METRICS].metadata.update(numeric_leaves(plain(result.summary)))
     elif shows == PAGE:
-        shutil.copyfile(result.path / "report.html", artifacts[PAGE].path)
+        shutil.copyfile(fetch_output(result.path / "report.html"), artifacts[PAGE].path)
 
 
 def numeric_leaves(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, float]:

@@ -22,7 +22,7 @@ from phenoscale.schema.rows import (
     Row,
     read_rows,
 )
-from phenoscale.stages import StageResult
+from phenoscale.stages import StageResult, fetch_output
 
 _ORDER: Final = (PIXEL_STATISTICS, UNTRAINED, TRAINED, ORACLE)
 _STAGES: Final = {BEFORE: "before correction", FINAL: "after correction"}
@@ -80,8 +80,8 @@ def headline_tables(rows: Sequence[Row]) -> tuple[HeadlineTable, ...]:
 
 def encoder_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
     """The headline of the rows that a run's steps left."""
-    places = [result.path for result in results.values() if result.stage in ("probe", "benchmark")]
-    return headline_tables([row for place in places for row in read_rows(place)])
+    found = [result.path for result in results.values() if result.stage in ("probe", "benchmark")]
+    return headline_tables([row for place in found for row in read_rows(fetch_output(place))])
 
 
 def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
@@ -90,15 +90,16 @@ def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, 
     from phenoscale.reports.inputs import read_num_parameters, read_training
 
     trainings = {
-        step.removeprefix("pretrain_"): result.path
+        step.removeprefix("pretrain_"): fetch_output(result.path)
         for step, result in results.items()
         if result.stage == "pretrain"
     }
+    probe = fetch_output(results["probe"].path)
     inputs = FamilyInputs(
         trainings={name: read_training(place) for name, place in trainings.items()},
-        num_parameters=read_num_parameters(results["probe"].path),
-        probe_rows=read_rows(results["probe"].path),
-        rows=read_rows(results["benchmark"].path),
+        num_parameters=read_num_parameters(probe),
+        probe_rows=read_rows(probe),
+        rows=read_rows(fetch_output(results["benchmark"].path)),
     )
     return tuple(
         HeadlineTable(

@@ -63,8 +63,7 @@ class RunRecords:
 
     def write_result(self, step: str, *, result: StageResult) -> None:
         """Leave a step's result for the process that runs the pipeline."""
-        place = address_of(result.path) or str(result.path)
-        self._write(f"{step}/{_RESULT}", {**asdict(result), "path": place})
+        self._write(f"{step}/{_RESULT}", {**asdict(result), "path": place_of(result)})
 
     def read_result(self, step: str) -> StageResult | None:
         """A step's result, None while there is none."""
@@ -106,6 +105,11 @@ class RunRecords:
             return {}
         found: dict[str, Any] = json.loads(self.storage.read_bytes(key))
         return found
+
+
+def place_of(result: StageResult) -> str:
+    """Where every machine finds an output: its address in a bucket, or its path."""
+    return address_of(result.path) or str(result.path)
 
 
 def open_records(workspace: str, *, run: str) -> RunRecords:
