@@ -1,6 +1,12 @@
 """One contract for both kinds of workspace, a local folder and a bucket: the same results, kept alike."""
 
+import contextlib
 import json
+import os
+import random
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -19,6 +25,7 @@ from phenoscale.stages import (
 )
 from phenoscale.storage import open_storage
 from phenoscale.storage.mirror import address_of
+from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
 
 class ScreenConfig(Config):
@@ -258,3 +265,54 @@ def test_a_failure_is_on_record_beside_the_output_until_the_stage_succeeds(scree
     assert json.loads(storage.read_bytes(record))["exit_code"] == EXIT_RETRY
     screens.run("a")
     assert not storage.exists(record)
+
+
+def test_a_store_that_goes_away_while_a_stage_runs_means_retry(monkeypatch, tmp_path):
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with contextlib.ExitStack() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.enter_context(s3_server()))
+
+        def build(output):
+            server.close()
+            return {}
+
+        config = ScreenConfig(runtime=Runtime(workspace=f"s3://{BUCKET}/work"))
+        with pytest.raises(RetryError, match="the store does not answer"):
+            run_stage("ingest", entry="phenoscale.schema.rows", config=config, inputs={}, build=build)
+
+
+_RUN = """
+import sys
+from tests.stages.test_workspaces import Screens
+print(Screens(sys.argv[1]).run(*"abcdefgh").digest)
+"""
+
+
+def _start(uri, cache):
+    environment = {**os.environ, "PHENOSCALE_CACHE": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, "-c", _RUN, uri], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.acceptance
+def test_twenty_kills_at_random_times_and_other_caches_lead_to_the_uninterrupted_result(s3_uri, tmp_path):
+    rng = random.Random(3)
+    started = time.monotonic()
+    with _start(f"{s3_uri}/uninterrupted", tmp_path / "first") as process:
+        expected = process.communicate()[0]
+    duration = time.monotonic() - started
+    for number in range(20):
+        with _start(s3_uri, tmp_path / f"cache{number}") as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0.3, 1.0) * duration)
+            process.kill()
+    with _start(s3_uri, tmp_path / "last") as process:
+        assert process.communicate()[0] == expected
+    keys = [info.key for info in open_workspace(s3_uri).storage.list("ingest/")]
+    assert sum(key.endswith("/_SUCCESS.json") for key in keys) == 1
+    assert sum(key.endswith("/zarr.json") for key in keys) == 8
+    assert not [key for key in keys if key.endswith(".failure.json")]

@@ -1,15 +1,17 @@
 """What is special about S3: addresses, refusals, and a store that is away."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
 import pytest
 
 from phenoscale.errors import RetryError, UserError
-from phenoscale.storage import digest_listing, open_storage, read_uri
+from phenoscale.storage import digest_file, digest_listing, open_storage, read_uri
 from tests.support.s3 import CREDENTIALS
 
 
@@ -84,6 +86,10 @@ def answering(monkeypatch):
     answer = {"status": 500, "code": "InternalError"}
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(answer["status"])
+            self.end_headers()
+
         def do_GET(self):
             body = f"<Error><Code>{answer['code']}</Code><Message>no</Message></Error>".encode()
             self.send_response(answer["status"])
@@ -111,6 +117,7 @@ def answering(monkeypatch):
     [
         (403, "AccessDenied", UserError, "access denied .* check AWS_PROFILE"),
         (403, "SignatureDoesNotMatch", UserError, "access denied"),
+        (400, "ExpiredToken", RetryError, "the login has expired .*; log in again, then repeat"),
         (503, "SlowDown", RetryError, "away or busy"),
         (500, "InternalError", RetryError, "away or busy"),
         (400, "InvalidRequest", UserError, "the store refused"),
@@ -122,6 +129,27 @@ def test_a_refusal_of_the_store_is_the_users_and_its_trouble_means_retry(
     answering.update(status=status, code=code)
     with pytest.raises(kind, match=words):
         open_storage("s3://screens/x").read_bytes("a")
+
+
+def test_a_login_that_expired_means_retry_also_where_the_answer_has_no_body(answering):
+    answering.update(status=400, code="ExpiredToken")
+    with pytest.raises(RetryError, match="the login has expired"):
+        open_storage("s3://screens/x").info("a")
+
+
+@pytest.mark.parametrize("size", [1000, pytest.param((64 << 20) + 1, marks=pytest.mark.acceptance)])
+def test_an_upload_is_checksummed_by_the_store_in_one_part_or_many(s3_uri, tmp_path, size):
+    file = tmp_path / "large"
+    with file.open("wb") as written:
+        written.truncate(size)
+    put = open_storage(s3_uri).put_file("plates/a", file, sha256=digest_file(file))
+    bucket, _, key = s3_uri.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    head = client.head_object(Bucket=bucket, Key=f"{key}/plates/a", ChecksumMode="ENABLED")
+    assert put.size == head["ContentLength"] == size
+    assert head["ChecksumSHA256"]
+    open_storage(s3_uri).get_file("plates/a", tmp_path / "back")
+    assert digest_file(tmp_path / "back") == digest_file(file)
 
 
 def test_missing_credentials_are_an_error_of_the_user(monkeypatch, s3_endpoint):

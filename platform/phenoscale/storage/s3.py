@@ -27,14 +27,15 @@ _DENIED: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
+# "400" is all that an answer without a body says, and a login that has expired is what it mostly means
 _EXPIRED: Final = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+    {"400", "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 )
 _TAKEN: Final = frozenset({"409", "412", "ConditionalRequestConflict", "PreconditionFailed"})
 _ONE_PART_BYTES: Final = 64 << 20
 _FEW: Final = 4
 _PAGE: Final = 1000
-_PART_SUMS: Final = {"ChecksumAlgorithm": "SHA256"}
+_SUMS: Final = {"ChecksumAlgorithm": "SHA256"}
 _PAST_THE_END: Final = frozenset({"416", "InvalidRange"})
 _WAY_OUT_DENIED: Final = "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and that the account may use this bucket"
 
@@ -150,11 +151,11 @@ class S3Storage:
             size = path.stat().st_size
             if size > _ONE_PART_BYTES:
                 # each part is checksummed on arrival
-                self._client.upload_file(str(path), **self._object(key), ExtraArgs=_PART_SUMS)
+                self._client.upload_file(str(path), **self._object(key), ExtraArgs=_SUMS)
             else:
                 checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
                 with path.open("rb") as file:
-                    self._client.put_object(**self._object(key), Body=file, ChecksumSHA256=checksum)
+                    self._client.put_object(**self._object(key), Body=file, ChecksumSHA256=checksum, **_SUMS)
             found = self._head(key)
         if found is None or found["ContentLength"] != size:
             raise RetryError(f"{self.uri}/{key}: the upload of {size} bytes did not arrive; repeat later")
