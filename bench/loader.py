@@ -25,10 +25,11 @@ from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.recipes import find_recipe
 from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.simulate.stage import run_simulate
+from phenoscale.stages import Output
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.profile import Part, Speed, measure_speed
 from phenoscale.training.ranks import join_ranks
-from phenoscale.training.session import build_task, open_fields
+from phenoscale.training.session import build_task, open_labeled_fields
 
 PARTS: tuple[Part, ...] = ("loader", "model", "both")
 
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as place:
         config = _config(options, place=Path(place))
         with join_ranks(options.device) as ranks:
-            task = build_task(config, labeled=open_fields(config), folder=Path(place) / "run", ranks=ranks)
+            task = build_task(
+                config, labeled=open_labeled_fields(config), output=Output(Path(place) / "run"), ranks=ranks
+            )
             speeds = {
                 part: measure_speed(
                     task, part=part, num_steps=options.steps, num_warmup_steps=options.warmup_steps

@@ -35,6 +35,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
 from phenoscale.models.families import build_model, model_config
+from phenoscale.stages import Output
 from phenoscale.training.loop import build_loss, prepare, take_step
 from phenoscale.training.micro_batches import MicroBatchLoader
 from phenoscale.training.ranks import Ranks, join_ranks
@@ -95,7 +96,7 @@ def train_as_rank(ranks: Ranks, *, size: str, crops_per_rank: int) -> RankTraffi
     compute_loss = build_loss(settings, device=ranks.device)
     with tempfile.TemporaryDirectory() as folder:
         task = TrainingTask(
-            settings=settings, source=source, field_ids=["bench"], folder=Path(folder), ranks=ranks
+            settings=settings, source=source, field_ids=["bench"], output=Output(Path(folder)), ranks=ranks
         )
         with MicroBatchLoader(
             task, batch=batch, num_mask_tokens=model.num_mask_tokens, first_step=0

@@ -41,6 +41,7 @@ from phenoscale.models.families import build_model, model_config
 from phenoscale.models.flops import meta_model, training_flops
 from phenoscale.models.losses import loss_terms
 from phenoscale.models.preprocess import standardize
+from phenoscale.stages import Output
 from phenoscale.training.loop import build_loss, prepare, take_step
 from phenoscale.training.memory import crop_memory, state_memory
 from phenoscale.training.micro_batches import MicroBatchLoader
@@ -75,7 +76,7 @@ def open_ours(settings: TrainingSettings, *, device: torch.device) -> Iterator[S
             settings=settings,
             source=source,
             field_ids=["bench"] * settings.global_batch,
-            folder=Path(folder),
+            output=Output(Path(folder)),
             ranks=ranks,
         )
         with MicroBatchLoader(

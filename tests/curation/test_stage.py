@@ -10,7 +10,7 @@ import pytest
 from phenoscale.curation.config import CurateConfig, QualityConfig
 from phenoscale.curation.stage import run_curate
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.schema.manifest import read_manifest
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.config import IngestConfig
@@ -164,10 +164,10 @@ def test_stores_of_different_channels_are_united_only_on_request(tmp_path, works
     manifest = read_manifest(result.path)
     assert (manifest.channels, manifest.channel_rule) == (("DNA", "ER", "RNA", "AGP"), "union")
     assert manifest.fields["store"].value_counts().to_dict() == {0: 66, 1: 44}
-    fields = load_manifest_fields(result.path, absent="zero")
+    fields = open_fields(manifest=result.path, absent="zero")
     assert fields.present.astype(int).tolist() == [[1, 1, 1, 0], [0, 1, 0, 1]]
     with pytest.raises(UserError, match=r"\['AGP'\] are absent"):
-        load_manifest_fields(result.path)
+        open_fields(manifest=result.path)
 
 
 def test_a_manifest_of_common_channels_says_so(store, workspace):

@@ -135,9 +135,9 @@ def test_benchmarks_tell_the_plates_of_both_screens_apart(ran):
 
 
 def test_plates_of_equal_names_share_no_group_in_the_manifest(ran):
-    from phenoscale.loading.fields import load_manifest_fields
+    from phenoscale.loading.fields import open_fields
 
-    frame = load_manifest_fields(ran.manifest.path).frame
+    frame = open_fields(manifest=ran.manifest.path).frame
     plates = frame.groupby(list(PLATE_KEY))
     assert (plates.size() == WELLS_OF_A_PLATE).all() and plates.ngroups == 2 * len(PLATES)
     of_experiments = frame.groupby(list(EXPERIMENT_KEY))["weight"].sum()

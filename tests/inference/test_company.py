@@ -6,8 +6,8 @@ import pytest
 from phenoscale.config import load_config
 from phenoscale.errors import RetryError, UserError
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.inference.fitting import open_fields
 from phenoscale.inference.stage import run_embed
+from phenoscale.loading.fields import open_fields
 from phenoscale.models.encoder import load_encoder
 from phenoscale.probing.config import ProbeConfig
 from phenoscale.probing.samples import draw_samples
@@ -132,7 +132,7 @@ def test_statistics_of_a_plate_are_the_same_after_an_interruption(place, normali
     given = {"encoder": place / "adabn", "manifest": str(place / "manifest")}
     with pytest.raises(RetryError):
         embed(tmp_path, observe=interrupt, **given)
-    assert len(list(tmp_path.rglob("part-0.parquet"))) == 2
+    assert len(list(tmp_path.glob("embed/*/.parts/*.json"))) == 2
     assert embed(tmp_path, **given).digest == normalized.digest
 
 
@@ -147,7 +147,7 @@ def test_a_shift_and_scale_of_a_whole_plate_is_taken_out(place, normalized):
 
 def test_probe_reads_such_an_encoder_in_the_same_company_as_embed(place, normalized):
     encoders = {"adabn": load_encoder(place / "adabn"), "any": load_encoder(place / "any")}
-    fields = open_fields(manifest=str(place / "manifest"))
+    fields = open_fields(manifest=place / "manifest", absent="zero")
     config = ProbeConfig(
         tasks=[{"name": "gene", "group": "plate", "min_class_size": 1}], runtime={"device": "cpu"}
     )

@@ -8,7 +8,7 @@ import torch
 
 from phenoscale.errors import UserError
 from phenoscale.inference.field_means import CropPlan, all_blocks, chosen_block, embed_fields
-from phenoscale.loading.fields import load_store_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.loading.grid import crop_grid
 from phenoscale.models.encoder import untrained_encoder
 from phenoscale.screens.store import open_screen
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory):
     store = make_tiny_store(tmp_path_factory.mktemp("screen") / "store", num_sites=2)
-    return load_store_fields([store])
+    return open_fields(stores=[store])
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_fields_of_stores_with_other_channels_are_embedded_with_their_own(tmp_pa
         means_BC = crops_BCHW.double().mean(dim=(2, 3))
         return torch.stack([means_BC.new_full((len(means_BC),), seen[-1]), means_BC.mean(dim=1)], dim=1)[None]
 
-    fields = load_store_fields(stores, absent="zero")
+    fields = open_fields(stores=stores, absent="zero")
     means = embed({"mean": number_and_mean_of_channels}, fields)
     assert set(seen) == {2, 3}
     assert means.rows.tolist() == list(range(22))

@@ -15,8 +15,8 @@ import pytest
 from phenoscale.config import parse_config
 from phenoscale.errors import UserError
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.inference.stage import plate_shards, run_embed
-from phenoscale.loading.fields import load_store_fields
+from phenoscale.inference.job import open_job
+from phenoscale.inference.stage import run_embed
 from phenoscale.schema.embeddings import read_embeddings
 from phenoscale.schema.encoders import encoder_digest
 from phenoscale.screens.store import open_screen
@@ -125,12 +125,12 @@ def test_pixel_statistics_go_through_the_same_door(place, tmp_path):
     assert read_embeddings(result.path / "wells").dimensions == 15
 
 
-_SHARDS = "wells/**/*.parquet"
+_PUBLISHED = ".parts/*.json"
 
 
 def _wait_for_plates(folder, *, num_plates, process):
     for _ in itertools.repeat(None, 60_000):
-        if len(list(folder.glob(f"embed/*/{_SHARDS}"))) >= num_plates:
+        if len(list(folder.glob(f"embed/*/{_PUBLISHED}"))) >= num_plates:
             return
         assert process.poll() is None, f"embed ended with {process.returncode} before it could be killed"
         time.sleep(0.001)
@@ -151,8 +151,9 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_alike(place, embedded, t
     process.wait()
     assert not list(tmp_path.glob("embed/*/_SUCCESS.json"))
     (attempt,) = tmp_path.glob("embed/*.attempt-1")
-    written = {path.relative_to(attempt): path.stat().st_mtime_ns for path in attempt.glob(_SHARDS)}
-    assert num_plates <= len(written) < 8
+    records = [json.loads(path.read_text()) for path in tmp_path.glob(f"embed/*/{_PUBLISHED}")]
+    assert num_plates <= len(records) < 8
+    written = {name: (attempt / name).stat().st_mtime_ns for record in records for name in record["names"]}
     (attempt / "wells" / ".write-1-0").write_bytes(b"half a file of the killed run")
     resumed = run_embed(EmbedConfig(**given))
     assert resumed.digest == embedded.digest
@@ -229,7 +230,7 @@ def test_what_is_missing_is_named_with_its_flag(place, given, missing):
 
 def test_plates_of_equal_names_in_two_screens_are_two_shards(place, tmp_path):
     other = make_tiny_store(tmp_path, num_experiments=2, num_plates=4, num_sites=2, screen="other")
-    fields = load_store_fields([place / "store", other])
-    shards = list(plate_shards(fields))
-    assert len({shard.plate for shard in shards}) == len(shards) == 16
-    assert sorted(np.concatenate([shard.rows for shard in shards])) == list(range(len(fields)))
+    config = EmbedConfig(**settings(place, tmp_path, manifest="", stores=[str(place / "store"), str(other)]))
+    job = open_job(config)
+    assert len({shard.part for shard in job.shards}) == len(job.shards) == 16
+    assert sorted(np.concatenate(list(job.rows.values()))) == list(range(len(job.fields)))

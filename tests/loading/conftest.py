@@ -2,7 +2,7 @@
 
 import pytest
 
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
 
@@ -18,4 +18,4 @@ def manifest(tmp_path_factory, store):
 
 @pytest.fixture(scope="session")
 def fields(manifest):
-    return load_manifest_fields(manifest)
+    return open_fields(manifest=manifest)

@@ -9,7 +9,7 @@ import torch
 
 from phenoscale.errors import UserError
 from phenoscale.loading.crops import CropLoader
-from phenoscale.loading.fields import load_store_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.loading.plan import balanced_weights, crop_corners, flips
 from phenoscale.screens.store import ScreenStore
 from tests.loading.test_fields import damage_field
@@ -130,7 +130,7 @@ def test_prefetched_minibatches_are_those_that_are_asked_for(fields):
 def test_a_damaged_field_ends_prefetching_with_its_name(tmp_path):
     store = make_tiny_store(tmp_path / "store", num_experiments=1, num_plates=1)
     damage_field(store, 0)
-    fields = load_store_fields([store])
+    fields = open_fields(stores=[store])
     with (
         loader(fields).prefetch(0, 4, global_batch=8) as ahead,
         pytest.raises(UserError, match="store is damaged"),
@@ -201,7 +201,7 @@ def test_a_share_that_cuts_a_run_is_a_user_error(fields):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_minibatch_is_one_piece_of_memory_that_torch_takes_over(tmp_path, dtype):
     store = make_tiny_store(tmp_path / "store", num_experiments=1, num_plates=1, dtype=dtype)
-    crops_BCHW = loader(load_store_fields([store])).minibatch(0, global_batch=5).crops_BCHW
+    crops_BCHW = loader(open_fields(stores=[store])).minibatch(0, global_batch=5).crops_BCHW
     tensor = torch.from_numpy(crops_BCHW)
     assert tensor.is_contiguous()
     assert tensor.dtype == getattr(torch, dtype)
@@ -215,7 +215,7 @@ def test_crops_of_stores_with_different_stains_say_which_they_have(tmp_path):
         )
         for name, stains, size in [("a", ("DNA", "ER"), 40), ("b", ("RNA", "DNA"), 48)]
     ]
-    fields = load_store_fields(stores, absent="zero")
+    fields = open_fields(stores=stores, absent="zero")
     batch = loader(fields).minibatch(0, global_batch=22)
     is_b = fields.frame["store"].to_numpy()[batch.rows] == 1
     np.testing.assert_array_equal(batch.present_BC, np.stack([is_b | True, ~is_b, is_b], axis=1))
@@ -245,7 +245,7 @@ def test_large_fields_are_cached_only_if_all_of_them_fit(tmp_path):
     store = make_tiny_store(
         tmp_path / "store", num_experiments=1, num_plates=1, num_genes=1, channels=1, size=300, dtype="uint8"
     )
-    fields = load_store_fields([store])
+    fields = open_fields(stores=[store])
     field_bytes = fields.num_bytes(0)
     expected = loader(fields).minibatch(0, global_batch=4).crops_BCHW
     for cache_bytes, num_cached in [(field_bytes, 0), (field_bytes * len(fields), 4)]:

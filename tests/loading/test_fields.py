@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_manifest_fields, load_store_fields, select_rows
+from phenoscale.loading.fields import open_fields, refuse_absent, select_rows
 from phenoscale.schema.manifest import read_manifest, write_manifest
 from phenoscale.screens.layout import array_path
 from phenoscale.screens.store import open_screen
@@ -18,7 +18,7 @@ def test_fields_carry_their_well_columns_split_and_place_in_manifest_order(tmp_p
     original = read_manifest(manifest)
     shuffled = original.fields.sample(frac=1.0, random_state=3).reset_index(drop=True)
     write_manifest(tmp_path, dataclasses.replace(original, fields=shuffled))
-    fields = load_manifest_fields(tmp_path)
+    fields = open_fields(manifest=tmp_path)
     assert fields.frame["field_id"].tolist() == shuffled["field_id"].tolist()
     assert fields.frame["split"].tolist() == shuffled["split"].tolist()
     assert {"perturbation", "experiment", "plate_index", "field_index"} <= set(fields.frame.columns)
@@ -38,17 +38,17 @@ def test_pixels_are_those_of_the_store(fields, store):
         np.testing.assert_array_equal(crop, expected[:, 3:19, 5:21])
 
 
-def test_channels_can_be_chosen_and_reordered_by_name(manifest, fields):
-    chosen = load_manifest_fields(manifest, channels=["RNA", "DNA"])
+def test_channels_can_be_chosen_and_reordered_by_name(fields):
+    chosen = fields.reading(["RNA", "DNA"])
     assert chosen.channels == ("RNA", "DNA")
     whole = fields.start_field(2).result()
     np.testing.assert_array_equal(chosen.start_field(2).result(), whole[[2, 0]])
     assert chosen.num_bytes(2) == 2 * 40 * 40 * 2
 
 
-def test_an_unknown_channel_is_a_user_error(manifest):
+def test_an_unknown_channel_is_a_user_error(fields):
     with pytest.raises(UserError, match="unknown channel 'Golgi'; the known channels are DNA, ER, RNA"):
-        load_manifest_fields(manifest, channels=["Golgi"])
+        fields.reading(["Golgi"])
 
 
 def test_splits_are_rows_of_the_frame_and_an_empty_one_is_a_user_error(fields):
@@ -74,20 +74,20 @@ def test_a_store_that_changed_since_the_manifest_was_made_is_refused(tmp_path):
     shutil.rmtree(store)
     make_tiny_store(store, num_experiments=1, num_plates=1, seed=1)
     with pytest.raises(UserError, match="the store has changed since; run `phenoscale curate` again"):
-        load_manifest_fields(manifest)
+        open_fields(manifest=manifest)
 
 
 def test_stores_of_different_pixel_types_are_refused(tmp_path):
     first = make_tiny_store(tmp_path / "a", num_experiments=1, num_plates=1)
     second = make_tiny_store(tmp_path / "b", num_experiments=1, num_plates=1, dtype="uint8")
     with pytest.raises(UserError, match="one encoder needs one scale"):
-        load_store_fields([first, second])
+        open_fields(stores=[first, second])
 
 
 def test_several_stores_are_read_as_one(tmp_path):
     first = make_tiny_store(tmp_path / "a", num_experiments=1, num_plates=1, size=40)
     second = make_tiny_store(tmp_path / "b", num_experiments=1, num_plates=2, size=48, seed=1)
-    fields = load_store_fields([first, second])
+    fields = open_fields(stores=[first, second])
     last = len(fields) - 1
     assert fields.start_field(0).result().shape == (3, 40, 40)
     np.testing.assert_array_equal(
@@ -112,7 +112,7 @@ def mixed_stores(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mixed(mixed_stores):
-    return load_store_fields(mixed_stores, absent="zero")
+    return open_fields(stores=mixed_stores, absent="zero")
 
 
 def test_stores_of_different_stains_are_read_as_their_union_with_zeros(mixed, mixed_stores):
@@ -148,16 +148,17 @@ def test_rows_part_by_the_channels_they_have_and_no_absent_one_is_read(mixed):
 
 def test_an_absent_channel_is_a_user_error_unless_it_may_be_zero(mixed_stores):
     with pytest.raises(UserError) as refused:
-        load_store_fields(mixed_stores)
+        open_fields(stores=mixed_stores)
     for part in (str(mixed_stores[0]), "['DNA', 'ER', 'RNA']", "['AGP'] are absent", "channel-agnostic"):
         assert part in str(refused.value)
-    assert load_store_fields(mixed_stores, channels=["DNA"]).channels == ("DNA",)
+    mixed = open_fields(stores=mixed_stores, absent="zero")
+    refuse_absent(mixed.reading(["DNA"]))
     with pytest.raises(UserError, match="unknown channel 'Golgi'; the known channels are DNA, ER, RNA, AGP"):
-        load_store_fields(mixed_stores, channels=["Golgi"], absent="zero")
+        mixed.reading(["Golgi"])
 
 
-def test_a_channel_may_be_read_twice(manifest, fields):
-    twice = load_manifest_fields(manifest, channels=["RNA", "DNA", "RNA"])
+def test_a_channel_may_be_read_twice(fields):
+    twice = fields.reading(["RNA", "DNA", "RNA"])
     whole = fields.start_field(4).result()
     np.testing.assert_array_equal(twice.start_field(4).result(), whole[[2, 0, 2]])
 
@@ -177,7 +178,7 @@ def test_plates_of_equal_names_in_several_screens_are_told_apart(mixed, fields):
 
 def test_no_store_at_all_is_a_user_error():
     with pytest.raises(UserError, match="no store was given"):
-        load_store_fields([])
+        open_fields(stores=[])
 
 
 def test_a_crop_larger_than_the_smallest_field_is_a_user_error(fields):
@@ -189,7 +190,7 @@ def test_a_crop_larger_than_the_smallest_field_is_a_user_error(fields):
 def test_a_damaged_chunk_is_a_user_error_that_names_the_field(tmp_path):
     store = make_tiny_store(tmp_path / "store", num_experiments=1, num_plates=1)
     damage_field(store, 2)
-    fields = load_store_fields([store])
+    fields = open_fields(stores=[store])
     with pytest.raises(UserError, match=r"experiment E1, plate P1, well .* cannot be decoded"):
         fields.start_field(2).result()
 

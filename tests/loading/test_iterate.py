@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_store_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.loading.iterate import NO_ROW, crops_per_field, iterate_fields, iterate_groups, num_crops
 from tests.support.screens import make_tiny_store
 
@@ -41,7 +41,7 @@ def test_stores_of_different_field_sizes_are_iterated_together(tmp_path):
         make_tiny_store(tmp_path / str(size), num_experiments=1, num_plates=1, size=size, seed=size)
         for size in (40, 72)
     ]
-    fields = load_store_fields(paths)
+    fields = open_fields(stores=paths)
     counts = np.zeros(len(fields), dtype=int)
     for batch in iterate_fields(fields, crop_size=32, batch_size=5):
         counts += np.bincount(batch.rows, minlength=len(fields))
@@ -131,6 +131,6 @@ def test_crops_are_counted_field_by_field(tmp_path):
         make_tiny_store(tmp_path / str(size), num_experiments=1, num_plates=1, size=size, seed=size)
         for size in (72, 40)
     ]
-    fields = load_store_fields(paths)
+    fields = open_fields(stores=paths)
     counts = crops_per_field(fields, crop_size=32, rows=np.array([0, 20, 1]))
     assert counts.tolist() == [4, 1, 4]

@@ -8,12 +8,12 @@ import torch
 
 from phenoscale.config import parse_config
 from phenoscale.loading.crops import CropLoader
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.models.families import model_config
 from phenoscale.models.flops import meta_model
 from phenoscale.models.mae import MaskedAutoencoderConfig
 from phenoscale.operations.launchers.table import find_launcher
-from phenoscale.stages import ignore
+from phenoscale.stages import Output, ignore
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.guards import Verdict
 from phenoscale.training.labels import label_fields
@@ -79,7 +79,7 @@ def tiny_settings(*, num_steps=12, optimizer="lion", learning_rate=1e-3, model=N
 def tiny_task(manifest, folder, *, ranks, settings=None, **changes):
     """A training of one process without a stage around it."""
     settings = tiny_settings() if settings is None else settings
-    fields = load_manifest_fields(manifest, absent="zero")
+    fields = open_fields(manifest=manifest, absent="zero")
     model = meta_model(settings.model)
     if model.num_mask_tokens == 0:
         fields, changes["labels"], _ = label_fields(fields, column="perturbation")
@@ -93,7 +93,7 @@ def tiny_task(manifest, folder, *, ranks, settings=None, **changes):
         settings=settings,
         source=source,
         field_ids=fields.frame["field_id"].tolist(),
-        folder=Path(folder),
+        output=Output(Path(folder)),
         ranks=ranks,
         **changes,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from phenoscale.stages.attempt import output_of_attempt
 from phenoscale.training.metrics import read_records
 from tests.support.programs import PHENOSCALE, TORCHRUN, Program
 
@@ -124,8 +125,9 @@ def wait_for_step(workspace, step, *, process):
 
 
 def only_checkpoint(workspace):
-    """The one checkpoint of the one training in a workspace, and its step."""
-    (place,) = Path(workspace).glob("pretrain/*/checkpoints/step-*")
+    """The one published checkpoint of the one training in a workspace, and its step."""
+    places = Path(workspace).glob("pretrain/*/checkpoints/step-*")
+    (place,) = [place for place in places if place.parents[1] == output_of_attempt(place.parents[1])]
     return place, int(place.name.removeprefix("step-"))
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
 from phenoscale.models.families import build_model
+from phenoscale.stages import Output
 from phenoscale.training.checkpoints import Checkpoints, list_checkpoints
 from phenoscale.training.guards import Verdict
 from phenoscale.training.loop import prepare, train
@@ -94,7 +95,7 @@ def write_behind(folder, *, ranks, way):
     trained, fresh = (prepare(model, settings=settings, ranks=ranks) for model in models)
     fill(trained.model, 0.0)
     trained.ema.exchange()
-    checkpoints = Checkpoints(folder, settings=settings, ranks=ranks, is_asynchronous=True)
+    checkpoints = Checkpoints(Output(folder), settings=settings, ranks=ranks, is_asynchronous=True)
     with contextlib.closing(checkpoints):
         for step in (1, 2, 3):
             fill(trained.model, float(step))
@@ -109,7 +110,7 @@ def write_behind(folder, *, ranks, way):
         "step": step,
         "weights": own_values(fresh.model.parameters()),
         "averages": own_values(fresh.ema.weights.values()),
-        "kept": [place.name for place in list_checkpoints(folder)],
+        "kept": [Path(name).name for name in list_checkpoints(Output(folder))],
     }
     everyone = ranks.gather(found)
     if ranks.is_first:

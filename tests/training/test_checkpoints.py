@@ -11,6 +11,7 @@ import torch
 from phenoscale.errors import EXIT_RETRY, UserError, exit_code_of
 from phenoscale.logs import keep_last_lines
 from phenoscale.models.mae import MaskedAutoencoder
+from phenoscale.stages import Output, OutputAddress, open_output
 from phenoscale.training.checkpoints import (
     HEADER_FILE,
     UNFINISHED_PREFIX,
@@ -19,6 +20,7 @@ from phenoscale.training.checkpoints import (
     keep_newest,
     list_checkpoints,
 )
+from phenoscale.training.metrics import LIVE_FILE, append_record, read_records
 from phenoscale.training.optimizer import build_optimizer
 from phenoscale.training.weight_average import WeightAverage
 from tests.support.pretraining import tiny_model, tiny_settings
@@ -54,7 +56,7 @@ def opened(tmp_path, alone):
     with contextlib.ExitStack() as stack:
 
         def open_checkpoints(settings, **changes):
-            checkpoints = Checkpoints(tmp_path, settings=settings, ranks=alone, **changes)
+            checkpoints = Checkpoints(Output(tmp_path), settings=settings, ranks=alone, **changes)
             return stack.enter_context(contextlib.closing(checkpoints))
 
         yield open_checkpoints
@@ -108,7 +110,7 @@ def test_checkpoint_written_in_the_background_holds_the_state_at_its_step(opened
         for value in trained.model.parameters():
             value.zero_()
     checkpoints.wait()
-    assert [place.name for place in list_checkpoints(tmp_path)] == ["step-000000002"]
+    assert list_checkpoints(Output(tmp_path)) == ["checkpoints/step-000000002"]
     assert opened(settings).load_newest(trained) == 2
     assert same(tensors(trained), at_save)
 
@@ -118,9 +120,11 @@ def test_only_the_newest_checkpoints_are_kept(opened, tmp_path):
     checkpoints, trained = opened(settings), make_trained(settings)
     for step in (1, 2, 10, 11):
         checkpoints.save(step, trained=trained)
-    assert [place.name for place in list_checkpoints(tmp_path)] == ["step-000000011", "step-000000010"]
-    keep_newest(tmp_path, num_kept=1)
-    assert [place.name for place in list_checkpoints(tmp_path)] == ["step-000000011"]
+    output = Output(tmp_path)
+    assert list_checkpoints(output) == ["checkpoints/step-000000011", "checkpoints/step-000000010"]
+    keep_newest(output, num_kept=1)
+    assert list_checkpoints(output) == ["checkpoints/step-000000011"]
+    assert [place.name for place in (tmp_path / "checkpoints").iterdir()] == ["step-000000011"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "header", "index"])
@@ -130,7 +134,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(open
     checkpoints = opened(settings)
     checkpoints.save(1, trained=first)
     checkpoints.save(2, trained=second)
-    place = tmp_path / "step-000000002"
+    place = tmp_path / "checkpoints" / "step-000000002"
     data = next(place.glob("*.distcp"))
     if damage == "flip":
         content = bytearray(data.read_bytes())
@@ -154,16 +158,37 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(open
 def test_all_checkpoints_damaged_means_a_new_beginning(opened, tmp_path):
     settings = tiny_settings()
     opened(settings).save(1, trained=make_trained(settings))
-    (tmp_path / "step-000000001" / HEADER_FILE).unlink()
+    (tmp_path / "checkpoints" / "step-000000001" / HEADER_FILE).unlink()
     assert opened(settings).load_newest(make_trained(settings)) == 0
 
 
 def test_unfinished_checkpoint_of_a_killed_run_is_removed(opened, tmp_path):
-    (tmp_path / f"{UNFINISHED_PREFIX}3").mkdir()
-    (tmp_path / f"{UNFINISHED_PREFIX}3" / "part").write_bytes(b"x")
+    unfinished = tmp_path / "checkpoints" / f"{UNFINISHED_PREFIX}3"
+    unfinished.mkdir(parents=True)
+    (unfinished / "part").write_bytes(b"x")
     settings = tiny_settings()
     assert opened(settings).load_newest(make_trained(settings)) == 0
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_runner_on_another_machine_goes_on_from_what_was_published(tmp_path, alone):
+    settings = tiny_settings(keep_checkpoints=2)
+    saved, loaded = make_trained(settings, steps=3), make_trained(settings, steps=1)
+    address = OutputAddress(str(tmp_path), name="pretrain/key", sources_digest="code")
+    with (
+        open_output(address) as there,
+        contextlib.closing(Checkpoints(there, settings=settings, ranks=alone)) as checkpoints,
+    ):
+        for step in (1, 2, 3):
+            append_record(there.folder / LIVE_FILE, {"step": step, "loss": 1 / step})
+            checkpoints.save(step, trained=saved)
+    with open_output(address) as here:
+        assert not list(here.folder.iterdir())
+        with contextlib.closing(Checkpoints(here, settings=settings, ranks=alone)) as checkpoints:
+            assert checkpoints.load_newest(loaded) == 3
+        assert same(tensors(loaded), tensors(saved))
+        assert [record["loss"] for record in read_records(here.folder / LIVE_FILE)] == [1, 1 / 2, 1 / 3]
+        assert [record.part for record in here.parts()] == [f"checkpoints/step-00000000{n}" for n in (2, 3)]
 
 
 def test_checkpoint_of_another_architecture_is_refused_naming_what_differs(opened):
@@ -216,7 +241,7 @@ def test_full_disk_means_retry_and_leaves_the_older_checkpoint(opened, tmp_path,
 def test_header_says_step_architecture_and_config(opened, tmp_path):
     settings = tiny_settings()
     opened(settings).save(4, trained=make_trained(settings))
-    header = json.loads((tmp_path / "step-000000004" / HEADER_FILE).read_text())
+    header = json.loads((tmp_path / "checkpoints" / "step-000000004" / HEADER_FILE).read_text())
     assert (header["step"], header["config_digest"], header["precision"]) == (4, "tiny", "fp32")
     assert header["architecture"] == dataclasses.asdict(settings.model)
-    assert set(header["files"]) == {".metadata", "__0_0.distcp"}
+    assert set(header["files"]) == {".metadata", "__0_0.distcp", "metrics.jsonl"}

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from phenoscale.stages.attempt import output_of_attempt
 from phenoscale.stages.failure import read_failure
 from phenoscale.storage import LocalStorage
 from phenoscale.training.metrics import read_records
@@ -41,7 +42,7 @@ def test_command_preempted_then_hit_by_a_bug_then_repeated_ends_with_75_70_and_0
     checkpoints = sorted(workspace.glob("pretrain/*/checkpoints/step-*"))
     step = int(checkpoints[-1].name.removeprefix("step-"))
     assert read_records(live_metrics(workspace))[-1]["step"] == step >= 10
-    folder = live_metrics(workspace).parents[1]
+    folder = output_of_attempt(live_metrics(workspace).parents[1])
     failure_of_stage = {"storage": LocalStorage(folder.parent), "key": f"{folder.name}.failure.json"}
     assert read_failure(**failure_of_stage).exit_code == 75
 

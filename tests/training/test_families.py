@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.models.mae import MaskedAutoencoder
 from phenoscale.training.guards import Verdict
 from phenoscale.training.loop import train
@@ -115,7 +115,7 @@ def test_average_changes_neither_the_training_nor_its_record_besides_the_validat
     manifest, tmp_path, alone
 ):
     settings = tiny_settings(num_steps=5)
-    fields = load_manifest_fields(manifest)
+    fields = open_fields(manifest=manifest)
     rows = choose_validation_rows(fields, num_crops=8)
     crops = read_fixed_crops(fields, rows=rows, settings=settings)
     plain, averaged = (

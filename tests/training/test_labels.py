@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.training.labels import NEGATIVE_CONTROL, label_fields
 
 
 @pytest.fixture(scope="module")
 def fields(manifest):
     """The opened manifest: 11 wells a plate, 4 of them negative controls, 1 positive, 3 genes of 2 guides."""
-    return load_manifest_fields(manifest)
+    return open_fields(manifest=manifest)
 
 
 def test_negative_controls_are_one_class_among_the_perturbations_of_training(fields):

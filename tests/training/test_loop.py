@@ -10,7 +10,7 @@ import torch
 
 from phenoscale.errors import RetryError, UserError
 from phenoscale.loading.crops import CropLoader, CropMinibatch
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.loading.plan import mask_noise
 from phenoscale.loading.prefetch import Prefetcher
 from phenoscale.models.flops import forward_flops
@@ -115,7 +115,7 @@ def test_preempted_training_saves_its_step_and_goes_on_from_there(manifest, tmp_
                 preemption=preemption,
             )
         )
-    assert (task.checkpoint_folder / "step-000000007").is_dir()
+    assert (task.folder / "checkpoints" / "step-000000007").is_dir()
     watch = At(0)
     resumed = train(
         tiny_task(manifest, tmp_path / "parts", ranks=alone, settings=settings, callbacks=[watch])
@@ -131,7 +131,10 @@ def test_callback_may_save_and_stop_and_a_stopped_training_stays_stopped(manifes
     task = tiny_task(manifest, tmp_path, ranks=alone, settings=settings, callbacks=[saved, stopped])
     first = train(task)
     assert first.num_steps == 9
-    assert {place.name for place in task.checkpoint_folder.iterdir()} == {"step-000000004", "step-000000009"}
+    assert {place.name for place in (task.folder / "checkpoints").iterdir()} == {
+        "step-000000004",
+        "step-000000009",
+    }
     again = train(
         tiny_task(manifest, tmp_path, ranks=alone, settings=settings, callbacks=[At(9, verdict=Verdict.STOP)])
     )
@@ -142,7 +145,7 @@ def test_callback_may_save_and_stop_and_a_stopped_training_stays_stopped(manifes
 def test_watching_does_not_change_the_numbers(manifest, tmp_path, alone):
     quiet = tiny_settings(log_every_steps=100)
     watched = train(tiny_task(manifest, tmp_path / "watched", ranks=alone, callbacks=[At(3)]))
-    fields = load_manifest_fields(manifest)
+    fields = open_fields(manifest=manifest)
     rows = choose_validation_rows(fields, num_crops=8)
     crops = read_fixed_crops(fields, rows=rows, settings=quiet)
     unwatched = train(tiny_task(manifest, tmp_path / "quiet", ranks=alone, settings=quiet, validation=crops))
@@ -192,7 +195,7 @@ def test_loss_that_is_not_finite_stops_with_the_fields_and_spoils_no_weights(man
         train(tiny_task(manifest, tmp_path, ranks=alone, settings=settings))
     report_file = next((tmp_path / "logs").glob("not_finite_step_*.json"))
     report = json.loads(report_file.read_text())
-    fields = load_manifest_fields(manifest)
+    fields = open_fields(manifest=manifest)
     assert {crop["field_id"] for crop in report["crops"]} <= set(fields.frame["field_id"])
     assert len(report["crops"]) == settings.global_batch
     assert report["crops"][0]["field_id"] in str(error.value)
@@ -270,7 +273,7 @@ def test_noise_of_stochastic_depth_differs_between_seeds_steps_and_ranks():
 
 @pytest.mark.parametrize("num_ranks", [2, 4, 8])
 def test_order_crops_and_masks_do_not_depend_on_ranks_or_on_reading_ahead(manifest, num_ranks):
-    fields = load_manifest_fields(manifest)
+    fields = open_fields(manifest=manifest)
     loader = CropLoader(fields, crop_size=32, seed=3)
     for step in range(4):  # 22 fields in batches of 8: some batches straddle two epochs
         whole = loader.minibatch(step, global_batch=8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenoscale.loading.fields import load_manifest_fields, select_rows
+from phenoscale.loading.fields import open_fields, select_rows
 from phenoscale.models.families import build_model
 from phenoscale.models.mae import MaskedAutoencoder
 from phenoscale.models.preprocess import standardize
@@ -22,7 +22,7 @@ from tests.support.pretraining import family_model, tiny_settings
 @pytest.fixture(scope="module")
 def fields(manifest):
     """The opened manifest."""
-    return load_manifest_fields(manifest)
+    return open_fields(manifest=manifest)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_every_masked_family_shows_the_standardized_crops_and_what_it_saw(fields
 
 
 def test_of_mixed_channels_one_set_is_shown_and_named(mixed_manifest):
-    fields = load_manifest_fields(mixed_manifest, absent="zero")
+    fields = open_fields(manifest=mixed_manifest, absent="zero")
     settings = tiny_settings(model=family_model("ca_mae", num_channels=4))
     model = build_model(settings.model, seed=0)
     shown = reconstruct(

@@ -1,6 +1,5 @@
 """What a training opens and writes, and what the training code needs to run."""
 
-import json
 import subprocess
 import sys
 
@@ -9,7 +8,8 @@ import pytest
 
 from phenoscale.errors import UserError
 from phenoscale.models.encoder import load_encoder
-from phenoscale.training.session import build_task, open_fields
+from phenoscale.stages import Output
+from phenoscale.training.session import build_task, open_labeled_fields
 from phenoscale.training.stage import run_pretrain
 from tests.support.pretraining import tiny_config
 
@@ -17,7 +17,7 @@ from tests.support.pretraining import tiny_config
 def test_weakly_supervised_training_balances_labels_and_says_what_it_learned(manifest, tmp_path):
     model = {"family": "wsl", "size": "dense-tiny", "ghost_batch": 4}
     result = run_pretrain(tiny_config(manifest, tmp_path, model=model, num_steps=4, ema_decay=0.9))
-    summary = json.loads((result.path / "logs" / "summary.json").read_text())
+    summary = result.summary
     assert summary["num_classes"] == 5
     assert 0 <= summary["accuracy"] <= 1
     assert 0 <= summary["validation_accuracy"] <= 1
@@ -34,13 +34,13 @@ def test_label_with_one_value_is_refused_by_its_name(manifest, tmp_path):
     with pytest.raises(
         UserError, match=r"label 'compound' leaves nothing to tell apart.*negative control in"
     ):
-        open_fields(tiny_config(manifest, tmp_path, model=model, label="compound"))
+        open_labeled_fields(tiny_config(manifest, tmp_path, model=model, label="compound"))
 
 
 def test_stores_of_different_channels_train_a_channel_agnostic_encoder_only(mixed_manifest, tmp_path):
     model = {"family": "ca_mae", "size": "tiny"}
     result = run_pretrain(tiny_config(mixed_manifest, tmp_path, model=model, num_steps=3))
-    summary = json.loads((result.path / "logs" / "summary.json").read_text())
+    summary = result.summary
     config = load_encoder(result.path).config
     assert config.channels == ("DNA", "ER", "RNA", "AGP")
     assert summary["flops"] == pytest.approx(24 * 3 * 1e9 * summary["forward_gflops_per_crop"])
@@ -70,7 +70,9 @@ def test_planning_a_training_needs_no_torch():
 def test_labels_are_drawn_equally_often_where_they_are_balanced(manifest, tmp_path, alone):
     for sampling, expected in (("balanced", 22 / 5), ("uniform", None)):
         config = tiny_config(manifest, tmp_path, model={"family": "wsl", "size": "tiny"}, sampling=sampling)
-        task = build_task(config, labeled=open_fields(config), folder=tmp_path / "out", ranks=alone)
+        task = build_task(
+            config, labeled=open_labeled_fields(config), output=Output(tmp_path / "out"), ranks=alone
+        )
         num_epochs = 40
         rows = task.source.minibatch(0, global_batch=22 * num_epochs).rows
         counts = np.bincount(task.labels[rows], minlength=5) / num_epochs

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import load_store_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.schema.manifest import Manifest, StoreRef, write_manifest
 from phenoscale.screens.store import open_screen
 from phenoscale.training.metrics import read_records
@@ -33,7 +33,7 @@ def mixed_manifest(tmp_path_factory):
         make_tiny_store(place / str(n), channels=names, seed=n, screen=f"screen{n}", **size)
         for n, names in enumerate(stains)
     ]
-    fields = load_store_fields(stores, absent="zero")
+    fields = open_fields(stores=stores, absent="zero")
     columns = {name: fields.frame[name] for name in ("field_id", "store", "split", "weight")}
     refs = tuple(StoreRef(uri=str(store), digest=open_screen(store).digest) for store in stores)
     manifest = Manifest(

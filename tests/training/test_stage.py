@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from phenoscale.errors import UserError
+from phenoscale.errors import RetryError, UserError
 from phenoscale.models.encoder import load_encoder
 from phenoscale.stages import plan_stage
 from phenoscale.training.config import PretrainConfig
@@ -89,6 +89,26 @@ def test_equal_trainings_have_equal_digests(finished, manifest, tmp_path):
     assert run_pretrain(tiny_config(manifest, tmp_path)).digest == result.digest
 
 
+def test_training_interrupted_on_one_machine_goes_on_on_another_that_sees_the_same_bucket(
+    manifest, finished, tmp_path, s3_uri, monkeypatch, caplog
+):
+    def interrupt(step, metrics):
+        if step == 8:
+            raise RetryError("the machine is wanted elsewhere; run the same command again")
+
+    _, undisturbed, _ = finished
+    with pytest.raises(RetryError, match="wanted elsewhere"):
+        run_pretrain(tiny_config(manifest, s3_uri), observe=interrupt)
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / "another machine"))
+    seen = []
+    with caplog.at_level("INFO", logger="phenoscale"):
+        result = run_pretrain(tiny_config(manifest, s3_uri), observe=lambda step, metrics: seen.append(step))
+    assert "event=resumed checkpoint=step-000000005" in caplog.text
+    assert seen == list(range(1, 13))
+    assert weights_of(result) == weights_of(undisturbed)
+    assert result.digest == undisturbed.digest
+
+
 def test_training_without_a_manifest_names_the_flag(tmp_path):
     with pytest.raises(UserError, match="--manifest"):
         run_pretrain(PretrainConfig())
@@ -112,7 +132,7 @@ def test_training_killed_at_any_step_goes_on_to_the_same_bits(manifest, tmp_path
     config = tiny_config(manifest, tmp_path / "workspace", **LONG)
     with start_pretraining(config, tmp_path) as process:
         wait_for_step(tmp_path / "workspace", at_step, process=process)
-        with stopped([process]), pytest.raises(UserError, match=f"is being run by process {process.pid} on"):
+        with stopped([process]), pytest.raises(RetryError, match=f"is being run by process {process.pid} on"):
             run_pretrain(config)
         process.send_signal(signal.SIGKILL)
     seen = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.models.families import build_model
 from phenoscale.models.losses import mae_loss_terms
 from phenoscale.models.mae import MaskedAutoencoder
@@ -25,7 +25,7 @@ from tests.support.pretraining import family_model, tiny_model, tiny_settings
 @pytest.fixture(scope="module")
 def fields(manifest):
     """The opened manifest."""
-    return load_manifest_fields(manifest)
+    return open_fields(manifest=manifest)
 
 
 def test_rows_are_validation_fields_chosen_once_and_for_all(fields):
@@ -124,7 +124,7 @@ def test_runs_of_one_plate_stay_together_on_every_rank(fields, num_ranks):
 
 
 def test_crops_of_different_channels_have_the_mean_of_what_each_has_alone(mixed_manifest, alone):
-    fields = load_manifest_fields(mixed_manifest, absent="zero")
+    fields = open_fields(manifest=mixed_manifest, absent="zero")
     settings = tiny_settings(model=family_model("ca_mae", num_channels=4))
     rows = choose_validation_rows(fields, num_crops=100)
     model = build_model(settings.model, seed=0)

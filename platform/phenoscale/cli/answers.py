@@ -80,7 +80,8 @@ def _readable(value: Any) -> str:
 
 
 def _result_text(result: StageResult) -> str:
-    state = "reused" if result.reused else f"done in {result.seconds:.1f} s"
+    share = "" if result.digest else "a share of it "
+    state = "reused" if result.reused else f"{share}done in {result.seconds:.1f} s"
     lines = [f"{result.stage}: {state}", f"  output  {result.path}", f"  digest  {result.digest[:20]}"]
     summary = _outline(plain(result.summary), indent="    ")
     return "\n".join([*lines, "  summary", summary] if summary else lines)

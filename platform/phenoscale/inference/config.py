@@ -20,8 +20,8 @@ class EmbedConfig(Config):
     A field is cut into a centered grid of crops without overlap; the mean of its crops is the field's
     embedding (an image object that is a single cell is a field of its own), and the mean of a well's fields
     is the well's. So every field of a well weighs the same, however many crops it has. Writes `fields/` and
-    `wells/`, one Parquet file per plate; a plate that was written is not computed again after an
-    interruption.
+    `wells/`, one Parquet file per plate; a plate that was written is not computed again, neither after an
+    interruption nor when other plates join the screen.
 
     An encoder with batch-norm statistics of the plate (AdaBN) reads a plate's fields in a fixed shuffled
     order, in groups of crops of different fields; its embeddings depend on which fields of the plate are
@@ -53,12 +53,31 @@ class EmbedConfig(Config):
         help="the encoder's channel to the screen's that is read for it, the others go by name; one stain "
         "may stand in for several: actin=AGP WGA=AGP",
     )
-    engine: Literal["in_process"] = runtime("in_process", help="in_process: this process embeds every plate")
+    engine: str = runtime("in_process", help="what embeds the plates; in_process: this process, one by one")
+    shard: str = runtime(
+        "",
+        pattern=r"^(\d+/\d+)?$",
+        help="i/n, i from 0 to n - 1: embed every n-th plate only, in n processes anywhere; then the same "
+        "command without it finds all plates there",
+    )
     minibatch_size: int = runtime(0, ge=0, help="crops embedded at once; 0: 64 on a CPU, 512 on a GPU")
     compile: bool = runtime(
         False, help="compile each block of a transformer (needs a C++ compiler; pays on GPUs)"
     )
     runtime: Runtime = Runtime()
+
+    @property
+    def share(self) -> slice:
+        """Which of all plates this process embeds."""
+        number, _, count = (self.shard or "0/1").partition("/")
+        return slice(int(number), None, int(count))
+
+    @model_validator(mode="after")
+    def _a_share(self) -> EmbedConfig:
+        number, _, count = (self.shard or "0/1").partition("/")
+        if int(number) >= int(count):
+            raise UserError(f"shard is {self.shard!r}, but i of i/n is one of 0 to n - 1; correct it")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> EmbedConfig:

@@ -1,164 +1,84 @@
-"""The `embed` verb: fields and wells of a screen through an encoder, one committed file per plate."""
+"""The `embed` verb: fields and wells of a screen through an encoder, one published shard per plate."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from phenoscale.config import require
-from phenoscale.errors import UserError
+from phenoscale.inference.channels import embedding_length
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.inference.field_means import CropPlan, Rows, chosen_block, embed_fields
-from phenoscale.inference.fitting import check_fit, embedding_length, fit_channels, open_fields
-from phenoscale.inference.tables import average_wells, field_columns
-from phenoscale.loading.fields import ManifestFields, refuse_absent
-from phenoscale.loading.iterate import num_crops
-from phenoscale.logs import Progress, get_logger, key_values, progress
-from phenoscale.models.device import choose_device
-from phenoscale.models.encoder import load_encoder
-from phenoscale.models.readout import Encoder
-from phenoscale.schema.embeddings import (
-    NUM_CROPS,
-    EmbeddingTable,
-    partition_path,
-    write_partition,
-)
-from phenoscale.schema.encoders import encoder_digest, encoder_folder
-from phenoscale.schema.keys import PLATE_KEY
-from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
+from phenoscale.inference.engines import find_engine
+from phenoscale.inference.job import EmbedJob, OpenJob, open_job
+from phenoscale.logs import get_logger, key_values
+from phenoscale.schema.encoders import encoder_folder
+from phenoscale.stages import Observer, Output, StageResult, ignore, run_share, run_stage
+from phenoscale.stages.inputs import InputPaths
 
-FIELDS, WELLS = "fields", "wells"
-PART = "part-0"
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Shard:
-    """The fields of one plate (the values of PLATE_KEY): what is computed and committed together."""
-
-    plate: tuple[str, ...]
-    rows: Rows
-
-    def is_committed(self, folder: Path, *, outputs: tuple[str, ...]) -> bool:
-        """Whether every file of the shard is there; each appears whole or not at all."""
-        parts = [FIELDS] * ("field" in outputs) + [WELLS] * ("well" in outputs)
-        return all(
-            (partition_path(folder / part, self.plate) / f"{PART}.parquet").is_file() for part in parts
-        )
-
-
 def run_embed(config: EmbedConfig, *, observe: Observer = ignore) -> StageResult:
-    """Embed fields and wells into `fields/` and `wells/` of the stage's output."""
+    """Embed fields and wells into `fields/` and `wells/` of the stage's output.
+
+    With `config.shard` this process embeds its share only: it publishes shards of the output that the same
+    command without it finds all there, and commits.
+    """
     encoder = encoder_folder(require(config, "encoder", verb="embed"))
     if not config.stores:
         require(config, "manifest", verb="embed")
-    return run_stage(
-        "embed",
-        entry=__name__,
-        config=config,
-        inputs={"encoder": encoder, "manifest": config.manifest, "stores": config.stores},
-        build=partial(_build, config=config, place=encoder, observe=observe),
-    )
+
+    def build(output: Output) -> Mapping[str, Any]:
+        return _build(output, config=config, observe=observe)
+
+    inputs: InputPaths = {"encoder": encoder, "manifest": config.manifest, "stores": config.stores}
+    run = run_share if config.shard else run_stage
+    return run("embed", entry=__name__, config=config, inputs=inputs, build=build)
 
 
-def _build(output: Output, *, config: EmbedConfig, place: Path, observe: Observer) -> Mapping[str, Any]:
-    folder = output.folder
-    device = choose_device(config.runtime.device)
-    encoder = load_encoder(place, device=device)
-    if config.precision != "encoder":
-        encoder.config = dataclasses.replace(encoder.config, precision=config.precision)
-    if config.compile:
-        encoder.compile_blocks()
-    fields = _open_for(encoder, config=config)
-    plan = CropPlan(
-        size=encoder.config.crop_size,
-        minibatch_size=config.minibatch_size,
-        device=device,
-        layout=config.crop_layout,
-        ghost_batch=encoder.config.ghost_batch,
-    )
-    digest = encoder_digest(place)
-    shards = list(plate_shards(fields))
-    waiting = [shard for shard in shards if not shard.is_committed(folder, outputs=config.outputs)]
-    if len(waiting) < len(shards):
-        logger.info("%s", key_values(embed="resumed", shards_done=len(shards) - len(waiting)))
-    total = num_crops(fields, crop_size=plan.size, layout=plan.layout)
-    left = sum(
-        num_crops(fields, crop_size=plan.size, layout=plan.layout, rows=shard.rows) for shard in waiting
-    )
-    with progress(left, label="embed") as bar:
-        for number, shard in enumerate(waiting, start=1 + len(shards) - len(waiting)):
-            table = embed_shard(encoder, fields, shard=shard, plan=plan, bar=bar)
-            commit_shard(folder, dataclasses.replace(table, encoder=digest), outputs=config.outputs)
-            observe(number, {"embed/shards": float(number)})
+def _build(output: Output, *, config: EmbedConfig, observe: Observer) -> Mapping[str, Any]:
+    engine = find_engine(config.engine)
+    opened = open_job(config)
+    shards = opened.shards
+    found = [shard for shard in shards if output.has(shard.part)]
+    mine = [shard for shard in shards[config.share] if shard not in found]
+    adopted = [
+        shard
+        for shard in mine
+        if output.adopt(shard.part, request=opened.request(shard, sources_digest=output.sources_digest))
+    ]
+    waiting = [shard for shard in mine if shard not in adopted]
+    num_done = len(found) + len(adopted)
+    if num_done:
+        facts = {"embed": "resumed", "shards_found": len(found), "shards_adopted": len(adopted)}
+        logger.info("%s", key_values(**facts))
+
+    def done() -> None:
+        nonlocal num_done
+        num_done += 1
+        observe(num_done, {"embed/shards": float(num_done)})
+
+    job = EmbedJob(config.model_copy(update={"shard": ""}), output.address)
+    engine(job, opened, shards=waiting, output=output, done=done)
+    missing = [shard for shard in waiting if not output.has(shard.part)]
+    assert not missing, f"engine {config.engine} left out {missing}"
+    counts = {"found": len(found), "adopted": len(adopted), "embedded": len(waiting)}
     return {
-        "encoder_digest": digest,
-        "block": encoder.config.chosen_block,
-        "dimensions": embedding_length(encoder.config, num_channels=len(fields.channels)),
-        "num_screens": len({shard.plate[0] for shard in shards}),
-        "num_shards": len(shards),
-        "num_fields": len(fields),
-        "num_crops": total,
-        "outputs": list(config.outputs),
+        **_summary(opened),
+        **{f"num_shards_{name}": count for name, count in counts.items()},
+        "num_shards_done": num_done,
     }
 
 
-def _open_for(encoder: Encoder, *, config: EmbedConfig) -> ManifestFields:
-    source = config.manifest or ", ".join(config.stores)
-    fields = open_fields(manifest=config.manifest, stores=config.stores)
-    channels = fit_channels(
-        encoder.config,
-        known=fields.channels,
-        source=source,
-        by_name=config.match_channels_by_name,
-        chosen=config.channels,
-        channel_map=config.channel_map,
-    )
-    fields = fields.reading(channels)
-    if config.channels:
-        refuse_absent(fields)
-    if not len(fields):
-        raise UserError(f"{source} selects no field; curate with rules that keep some")
-    check_fit(encoder.config, fields=fields, source=source)
-    return fields
-
-
-def plate_shards(fields: ManifestFields) -> Iterator[Shard]:
-    """The fields of each plate in store order, plates in the order of their first field."""
-    order = fields.in_store_order()
-    plates = fields.frame[list(PLATE_KEY)].astype(str).iloc[order]
-    names = plates.drop_duplicates()
-    codes = plates.groupby(list(PLATE_KEY), sort=False).ngroup().to_numpy()
-    for code, plate in enumerate(names.itertuples(index=False, name=None)):
-        yield Shard(plate, order[codes == code])
-
-
-def embed_shard(
-    encoder: Encoder, fields: ManifestFields, *, shard: Shard, plan: CropPlan, bar: Progress
-) -> EmbeddingTable:
-    """The embeddings of one plate's fields at the encoder's chosen block, in store order."""
-    means = embed_fields(
-        {"embed": chosen_block(encoder)}, fields, rows=shard.rows, plan=plan, advance=bar.advance
-    )
-    frame = field_columns(fields.frame.iloc[means.rows])
-    frame[NUM_CROPS] = means.num_crops
-    return EmbeddingTable(
-        frame=frame,
-        embeddings=means.embeddings["embed"][0],
-        level="field",
-        block=encoder.config.chosen_block,
-        pooling=encoder.config.pooling,
-    )
-
-
-def commit_shard(folder: Path, table: EmbeddingTable, *, outputs: tuple[str, ...]) -> None:
-    """Write one plate's fields, then its wells; each file appears whole or not at all."""
-    wells = average_wells(table) if "well" in outputs else None
-    if "field" in outputs:
-        write_partition(folder / FIELDS, table, part=PART)
-    if wells is not None:
-        write_partition(folder / WELLS, wells, part=PART)
+def _summary(opened: OpenJob) -> dict[str, Any]:
+    config, fields = opened.encoder.config, opened.fields
+    return {
+        "encoder_digest": opened.encoder_digest,
+        "block": config.chosen_block,
+        "dimensions": embedding_length(config, num_channels=len(fields.channels)),
+        "num_screens": len({shard.plate[0] for shard in opened.shards}),
+        "num_shards": len(opened.shards),
+        "num_fields": len(fields),
+        "num_crops": opened.num_crops(opened.shards),
+        "outputs": list(opened.config.outputs),
+    }

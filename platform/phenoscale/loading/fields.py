@@ -208,46 +208,42 @@ class PendingPixels:
         return chosen
 
 
-def load_manifest_fields(
-    folder: str | Path, *, channels: Sequence[str] = (), absent: Absent = "error"
+def open_fields(
+    *, manifest: str | Path = "", stores: Sequence[str | Path] = (), absent: Absent = "error"
 ) -> ManifestFields:
-    """Read a manifest and open the stores that it selects from.
+    """Open the fields of a manifest, or all fields of some stores.
 
     Args:
-        folder: the manifest's folder.
-        channels: stains to read and their order; the manifest's own by default.
+        manifest: its folder; the channels are its own.
+        stores: folders, in place of a manifest: as if one selected all of their fields with weight 1 and
+            split `train`. The channels are those of the first store, then those of the others that are new.
         absent: what a channel is that a store lacks.
 
     Raises:
         UserError: a store is gone, has changed since the manifest was made, or lacks a channel.
     """
+    fields = _of_manifest(manifest) if manifest else _of_stores(stores)
+    if absent == "error":
+        refuse_absent(fields)
+    return fields
+
+
+def _of_manifest(folder: str | Path) -> ManifestFields:
     manifest = read_manifest(folder)
     stores = tuple(
         _open_unchanged(ref.uri, digest=ref.digest, manifest=str(folder)) for ref in manifest.stores
     )
     frame = _join(manifest, stores=stores, source=str(folder))
-    fields = ManifestFields(frame=frame, stores=stores, channels=manifest.channels)
-    return _checked(fields.reading(channels or manifest.channels), absent=absent)
+    return ManifestFields(frame=frame, stores=stores, channels=()).reading(manifest.channels)
 
 
-def load_store_fields(
-    paths: Sequence[str | Path], *, channels: Sequence[str] = (), absent: Absent = "error"
-) -> ManifestFields:
-    """All fields of some stores, as if a manifest selected each with weight 1 and split `train`.
-
-    Args:
-        paths: the stores' folders.
-        channels: stains to read and their order; by default those of the first store, then those of the
-            others that are new.
-        absent: what a channel is that a store lacks.
-    """
+def _of_stores(paths: Sequence[str | Path]) -> ManifestFields:
     if not paths:
         raise UserError("no store was given: name at least one ScreenStore folder that `ingest` wrote")
     stores = tuple(open_screen(path) for path in paths)
     frames = [_located(store, index=index) for index, store in enumerate(stores)]
     frame = pd.concat(frames, ignore_index=True).assign(split="train", weight=1.0)
-    fields = ManifestFields(frame=frame, stores=stores, channels=united_channels(stores))
-    return _checked(fields.reading(channels or fields.channels), absent=absent)
+    return ManifestFields(frame=frame, stores=stores, channels=united_channels(stores))
 
 
 def refuse_absent(fields: ManifestFields) -> None:
@@ -302,9 +298,3 @@ def _join(manifest: Manifest, *, stores: tuple[ScreenStore, ...], source: str) -
             "not hold; run `phenoscale curate` again"
         )
     return joined.drop(columns="_found")
-
-
-def _checked(fields: ManifestFields, *, absent: Absent) -> ManifestFields:
-    if absent == "error":
-        refuse_absent(fields)
-    return fields

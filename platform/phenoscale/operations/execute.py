@@ -47,7 +47,7 @@ def execute(
         except Exception as error:
             watcher.note_failure(error)
             raise
-        if not result.reused:
+        if result.digest and not result.reused:
             watcher.record(result)
         return result
 

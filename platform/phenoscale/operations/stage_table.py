@@ -28,8 +28,8 @@ class Stage:
         shows: what Kubeflow's pages show of it besides: the numbers of its summary, or its HTML page.
         is_pure: whether its output folder is all that it does; the registry's stages also change a
             registry, so a complete folder alone does not mean that they are done.
-        takes_ranks: whether its function, called by several processes with RANK and WORLD_SIZE set, is run by
-            all of them together.
+        check_ranks: what refuses a config that so many ranks cannot run; then the function, called by several
+            processes with RANK and WORLD_SIZE set, is run by all of them together. "": one process only.
     """
 
     summary: str
@@ -39,7 +39,7 @@ class Stage:
     kind: Literal["Dataset", "Model"] = "Dataset"
     shows: Literal["", "metrics", "page"] = ""
     is_pure: bool = True
-    takes_ranks: bool = False
+    check_ranks: str = ""
 
     def load_config_class(self) -> type[Config]:
         """Import the config class."""
@@ -85,7 +85,7 @@ STAGES: Final[dict[str, Stage]] = {
         artifact="encoder",
         kind="Model",
         shows="metrics",
-        takes_ranks=True,
+        check_ranks="phenoscale.training.stage:check_ranks",
     ),
     "import": _stage(
         "models",

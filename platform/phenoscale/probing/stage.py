@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from phenoscale.config import require
 from phenoscale.files import write_atomic
+from phenoscale.inference.channels import check_fit, match_channels
 from phenoscale.inference.field_means import CropPlan, FieldMeans, Readout, all_blocks, embed_fields
-from phenoscale.inference.fitting import check_fit, fit_channels, open_fields
-from phenoscale.loading.fields import ManifestFields
+from phenoscale.loading.fields import ManifestFields, open_fields
 from phenoscale.loading.iterate import num_crops
 from phenoscale.logs import get_logger, key_values, progress
 from phenoscale.models.device import choose_device
@@ -74,10 +74,10 @@ def _build(
     folder = output.folder
     device = choose_device(config.runtime.device)
     encoders = {name: load_encoder(place, device=device) for name, place in folders.items()}
-    fields = open_fields(manifest=config.manifest)
+    fields = open_fields(manifest=config.manifest, absent="zero")
     for name, encoder in encoders.items():
         source = f"manifest {config.manifest} (for encoder {name})"
-        fit_channels(encoder.config, known=fields.channels, source=source)
+        match_channels(encoder.config, known=fields.channels, source=source)
         check_fit(encoder.config, fields=fields, source=source)
     samples = {task.name: draw_samples(fields.frame, task=task, seed=config.seed) for task in config.tasks}
     means = embed_encoders(encoders, fields, samples=samples, config=config)

@@ -4,10 +4,10 @@ from phenoscale.stages.commit import check_complete, discard, lineage_of, output
 from phenoscale.stages.fetch import fetch_output, locate
 from phenoscale.stages.inputs import Input
 from phenoscale.stages.lineage import LineageNode, find_output, output_folder, read_lineage, walk_lineage
-from phenoscale.stages.output import Output
+from phenoscale.stages.output import Output, OutputAddress
 from phenoscale.stages.plan import StagePlan, plan_stage
 from phenoscale.stages.result import Observer, StageResult, ignore
-from phenoscale.stages.run import complete_output, run_stage
+from phenoscale.stages.run import complete_output, open_output, run_share, run_stage
 from phenoscale.stages.workspace import Workspace, open_workspace
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "LineageNode",
     "Observer",
     "Output",
+    "OutputAddress",
     "StagePlan",
     "StageResult",
     "Workspace",
@@ -26,11 +27,13 @@ __all__ = [
     "ignore",
     "lineage_of",
     "locate",
+    "open_output",
     "open_workspace",
     "output_digest",
     "output_folder",
     "plan_stage",
     "read_lineage",
+    "run_share",
     "run_stage",
     "walk_lineage",
 ]

@@ -51,6 +51,21 @@ class Place:
     check: Callable[[], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class OutputAddress:
+    """Where the parts of an output go, for processes on any machine; picklable.
+
+    Attributes:
+        workspace: path or address of the workspace.
+        name: of the output in it: `<stage>/<key>`.
+        sources_digest: digest of the code that computes the stage.
+    """
+
+    workspace: str
+    name: str
+    sources_digest: str
+
+
 class Output:
     """An output under construction.
 
@@ -67,13 +82,22 @@ class Output:
         self._known: set[str] | None = None
 
     @property
+    def address(self) -> OutputAddress:
+        """Where other processes publish parts of this output."""
+        assert self._place is not None, "an output without a place has no address"
+        return OutputAddress(self._place.workspace.uri, self._place.name, self.sources_digest)
+
+    @property
     def storage(self) -> Storage:
         """Where published files lie."""
         return self._storage
 
     def has(self, part: str) -> bool:
-        """Whether a part was published under this key, now or by a runner that was killed since."""
-        return part_key(part) in self._known_keys()
+        """Whether a part was published under this key: by this process, another one, or one killed since."""
+        known = self._known_keys()
+        if part_key(part) not in known and self._storage.exists(part_key(part)):
+            known.add(part_key(part))
+        return part_key(part) in known
 
     def publish(self, part: str, names: Sequence[str], *, request: str = "") -> None:
         """Make a part count: from now on no runner of this key builds it again.
@@ -137,9 +161,10 @@ class Output:
         self._check()
         self._storage.delete(part_key(part))
         self._known_keys().discard(part_key(part))
-        for name in record.files if not record.elsewhere else ():
-            self._storage.delete(name)
         for name in record.names:
+            if not record.elsewhere:
+                remove = self._storage.delete if name in record.files else self._storage.delete_below
+                remove(name)
             place = self.folder / name
             if place.is_dir():
                 shutil.rmtree(place)

@@ -24,7 +24,7 @@ class StageResult:
         stage: the stage's name.
         key: digest of the code, config and inputs that made it.
         path: the output folder.
-        digest: digest of the output's files: equal computations have equal ones.
+        digest: digest of the output's files: equal computations have equal ones; "" while only parts exist.
         reused: whether it was there already.
         seconds: how long this call took.
         summary: what the stage says about its output, as plain JSON values.

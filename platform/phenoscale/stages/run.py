@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from phenoscale.stages.fetch import keep_built
 from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
 from phenoscale.stages.lease import Lease, hold_lease
 from phenoscale.stages.lineage import KEY_LENGTH, lineage_record
-from phenoscale.stages.output import Output, Place
+from phenoscale.stages.output import Output, OutputAddress, Place
 from phenoscale.stages.plan import StagePlan, stop_if_planning
 from phenoscale.stages.records import SUCCESS, Success
 from phenoscale.stages.result import StageResult
@@ -90,22 +91,69 @@ def run_stage(
     started = time.monotonic()
     sources = sources_digest(entry, modules=modules, root=source_root)
     found = _prepare(stage, config=config, inputs=inputs, sources=sources)
-    reused = complete_output(stage, folder=found.folder, key=found.key)
-    stop_if_planning(
-        StagePlan(
-            stage=stage,
-            key=found.key,
-            path=found.folder,
-            is_cached=reused is not None,
-            inputs=found.inputs,
-        )
-    )
+    reused = _complete_unless_planning(found)
     if reused is not None:
         return _say_reused(reused)
     with hold_lease(found.workspace.storage, found.place, stage=stage) as lease:
         # another runner may have finished between the look and the lease
         reused = complete_output(stage, folder=found.folder, key=found.key)
         return _say_reused(reused) if reused else _build(found, build=build, lease=lease, started=started)
+
+
+def run_share(
+    stage: str,
+    *,
+    entry: str,
+    config: Config,
+    inputs: InputPaths,
+    build: Callable[[Output], Mapping[str, Any]],
+    modules: Sequence[str] = (),
+) -> StageResult:
+    """Build a share of a stage's parts, beside other runners that build theirs; nothing is committed.
+
+    The lease is not taken: it belongs to whoever runs the stage itself, and finds all parts there. Takes what
+    `run_stage` takes; only what `build` publishes stays.
+
+    Returns:
+        The complete output, where it is there already; else one with the digest "", of which parts exist.
+    """
+    started = time.monotonic()
+    sources = sources_digest(entry, modules=modules)
+    found = _prepare(stage, config=config, inputs=inputs, sources=sources)
+    reused = _complete_unless_planning(found)
+    if reused is not None:
+        return _say_reused(reused)
+    address = OutputAddress(found.workspace.uri, found.place, sources)
+    with _full_disk_means_retry(found.folder), open_output(address) as output:
+        summary = plain(build(output))
+    seconds = time.monotonic() - started
+    return StageResult(stage, found.key, found.folder, "", reused=False, seconds=seconds, summary=summary)
+
+
+@contextlib.contextmanager
+def open_output(address: OutputAddress) -> Iterator[Output]:
+    """Open an output to publish parts in it without its lease; what is not published is lost at the end."""
+    workspace = open_workspace(address.workspace)
+    folder = workspace.root / address.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = Place(workspace, name=address.name, check=lambda: None)
+    # beside the output, where a hard link reaches it
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.share-", dir=folder.parent) as own:
+        yield Output(Path(own), sources_digest=address.sources_digest, place=place)
+
+
+def _complete_unless_planning(stage: _Stage) -> StageResult | None:
+    """The complete output, if there is one; where only the plan is asked for, the stage ends here."""
+    reused = complete_output(stage.name, folder=stage.folder, key=stage.key)
+    plan = StagePlan(
+        stage=stage.name,
+        key=stage.key,
+        path=stage.folder,
+        is_cached=reused is not None,
+        inputs=stage.inputs,
+    )
+    stop_if_planning(plan)
+    return reused
 
 
 def _prepare(stage: str, *, config: Config, inputs: InputPaths, sources: str) -> _Stage:

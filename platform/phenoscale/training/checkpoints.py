@@ -1,9 +1,10 @@
 """Checkpoints: model, optimizer and step, written whole or not at all, checked before they are read.
 
-Each is a folder `step-<steps done>` made by torch.distributed.checkpoint, beside it `checkpoint.json` with
-the sha256 of every file. It is written under a name that starts with a dot and renamed when it is complete.
-torch reads its index with pickle, so nothing is read whose checksums do not agree. No state of random
-numbers is kept: all of it follows from seed and step.
+Each is a folder `checkpoints/step-<steps done>` made by torch.distributed.checkpoint, in it the record of the
+training so far, and `checkpoint.json` with the sha256 of every file. It is written under a name that starts
+with a dot, renamed when it is complete, and published as a part of the output: a runner on another machine
+goes on from it. torch reads its index with pickle, so nothing is read whose checksums do not agree. No state
+of random numbers is kept: all of it follows from seed and step.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -36,12 +37,18 @@ from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.storage import digest_file
+from phenoscale.training.metrics import LIVE_FILE, keep_records, restore_records
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
 from phenoscale.training.weight_average import WeightAverage
 
+if TYPE_CHECKING:
+    from phenoscale.stages import Output
+
 HEADER_FILE = "checkpoint.json"
-FORMAT_VERSION = 1
+RECORDS_FILE = "metrics.jsonl"
+FORMAT_VERSION = 2
+FOLDER = "checkpoints"
 UNFINISHED_PREFIX = ".writing-"
 
 logger = get_logger(__name__)
@@ -91,10 +98,10 @@ class Trained:
 
 
 class Checkpoints:
-    """The checkpoints of one training, in one folder that all ranks see.
+    """The checkpoints of one training, in a folder that all ranks see.
 
     Args:
-        folder: holds the checkpoints.
+        output: of the stage; rank 0 publishes in it what all have written.
         settings: of the training; another architecture or config is refused.
         ranks: the processes that train.
         is_asynchronous: write from a thread while the training goes on. Copying the tensors and sharing the
@@ -102,9 +109,10 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, *, settings: TrainingSettings, ranks: Ranks, is_asynchronous: bool | None = None
+        self, output: Output, *, settings: TrainingSettings, ranks: Ranks, is_asynchronous: bool | None = None
     ) -> None:
-        self._folder = folder
+        self._output = output
+        self._folder = output.folder / FOLDER
         self._settings = settings
         self._ranks = ranks
         self._is_asynchronous = ranks.device.type == "cuda" if is_asynchronous is None else is_asynchronous
@@ -112,8 +120,8 @@ class Checkpoints:
         self._pending: concurrent.futures.Future[None] | None = None
         self._group = _writing_group(ranks) if self._is_asynchronous else None
         if ranks.is_first:
-            folder.mkdir(parents=True, exist_ok=True)
-            for unfinished in folder.glob(f"{UNFINISHED_PREFIX}*"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in self._folder.glob(f"{UNFINISHED_PREFIX}*"):
                 shutil.rmtree(unfinished)
         ranks.barrier()
 
@@ -151,7 +159,7 @@ class Checkpoints:
             return 0
         self._check(header)
         state = trained.state()
-        place = self._folder / folder_name(header.step)
+        place = self._output.folder / name_of(header.step)
         with _explained(place):
             load(state, storage_reader=FileSystemReader(place), no_dist=self._ranks.world_size == 1)
         trained.load(state)
@@ -174,6 +182,7 @@ class Checkpoints:
         if not self._ranks.is_first:
             return
         unfinished = self._folder / f"{UNFINISHED_PREFIX}{step}"
+        keep_records(self._output.folder / LIVE_FILE, copy=unfinished / RECORDS_FILE)
         header = CheckpointHeader(
             step=step,
             architecture=dataclasses.asdict(self._settings.model),
@@ -183,17 +192,31 @@ class Checkpoints:
         )
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(header)}
         write_atomic(unfinished / HEADER_FILE, json.dumps(content, indent=1).encode())
-        final = self._folder / folder_name(step)
+        name = name_of(step)
+        final = self._output.folder / name
+        self._output.withdraw(name)
         shutil.rmtree(final, ignore_errors=True)
         unfinished.rename(final)
-        keep_newest(self._folder, num_kept=self._settings.keep_checkpoints)
+        self._output.publish(name, [name])
+        keep_newest(self._output, num_kept=self._settings.keep_checkpoints)
 
     def _newest(self) -> CheckpointHeader | None:
-        for place in list_checkpoints(self._folder):
-            problem = _first_problem(place)
+        for name in list_checkpoints(self._output):
+            place = self._output.folder / name
+            problem = self._fetch(name) or _first_problem(place)
             if problem is None:
+                restore_records(self._output.folder / LIVE_FILE, copy=place / RECORDS_FILE)
                 return _read_header(place)
             logger.warning("checkpoint %s is damaged (%s); the one before it is used", place, problem)
+        return None
+
+    def _fetch(self, name: str) -> str | None:
+        """Bring what another machine has published; says what is wrong with it, None if nothing is."""
+        try:
+            if self._output.has(name):
+                self._output.fetch(name)
+        except UserError as error:
+            return str(error)
         return None
 
     def _check(self, header: CheckpointHeader) -> None:
@@ -221,20 +244,23 @@ class Checkpoints:
             )
 
 
-def folder_name(step: int) -> str:
-    """The name of the checkpoint after so many steps."""
-    return f"step-{step:09d}"
+def name_of(step: int) -> str:
+    """The name of the checkpoint after so many steps: of its folder below the output, and of the part."""
+    return f"{FOLDER}/step-{step:09d}"
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of a folder, newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+def list_checkpoints(output: Output) -> list[str]:
+    """Names of whole checkpoints, newest first: those here, and those that another machine has published."""
+    here = {f"{FOLDER}/{place.name}" for place in (output.folder / FOLDER).glob("step-*")}
+    published = {record.part for record in output.parts() if record.part.startswith(f"{FOLDER}/")}
+    return sorted(here | published, reverse=True)
 
 
-def keep_newest(folder: Path, *, num_kept: int) -> None:
+def keep_newest(output: Output, *, num_kept: int) -> None:
     """Remove all checkpoints but the newest ones."""
-    for old in list_checkpoints(folder)[num_kept:]:
-        shutil.rmtree(old)
+    for old in list_checkpoints(output)[num_kept:]:
+        output.withdraw(old)
+        shutil.rmtree(output.folder / old, ignore_errors=True)
 
 
 def _first_problem(place: Path) -> str | None:

@@ -66,7 +66,7 @@ def train(task: TrainingTask) -> TrainingResult:
             num_ranks=ranks.world_size,
             same_plate=model.needs_same_plate,
         )
-        checkpoints = Checkpoints(task.checkpoint_folder, settings=settings, ranks=ranks)
+        checkpoints = Checkpoints(task.output, settings=settings, ranks=ranks)
         context.enter_context(contextlib.closing(checkpoints))
         trained = prepare(model, settings=settings, ranks=ranks)
         step = checkpoints.load_newest(trained)

@@ -22,6 +22,7 @@ from phenoscale.files import write_atomic
 if TYPE_CHECKING:
     from phenoscale.stages import Observer
 
+LIVE_FILE = "logs/metrics.jsonl"  # below the output
 TIMINGS = ("seconds", "crops_per_second", "cpu_seconds", "loader_wait", "memory_gb", "mfu")
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -47,6 +48,22 @@ def cut_back(file: Path, *, step: int) -> list[dict[str, float]]:
     kept = [record for record in read_records(file) if record["step"] <= step]
     write_atomic(file, "".join(map(_line, kept)).encode())
     return kept
+
+
+def keep_records(file: Path, *, copy: Path) -> None:
+    """Copy the record so far, for whoever goes on from here without this file."""
+    copy.write_bytes(b"".join(_line(record).encode() for record in read_records(file)))
+
+
+def restore_records(file: Path, *, copy: Path) -> None:
+    """Take the copy where it knows more: this machine has not seen the training, or not all of it."""
+    kept = read_records(copy)
+    if _last_step(kept) > _last_step(read_records(file)):
+        write_atomic(file, copy.read_bytes())
+
+
+def _last_step(records: list[dict[str, float]]) -> float:
+    return records[-1]["step"] if records else 0
 
 
 def write_final_records(file: Path, records: list[dict[str, float]]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,14 @@ from numpy.typing import NDArray
 
 from phenoscale.config import require
 from phenoscale.errors import UserError
-from phenoscale.files import write_atomic
 from phenoscale.loading.crops import CropLoader
-from phenoscale.loading.fields import ManifestFields, load_manifest_fields
+from phenoscale.loading.fields import ManifestFields, open_fields
 from phenoscale.loading.plan import balanced_weights
 from phenoscale.logs import get_logger, key_values
 from phenoscale.models.encoder import encoder_of, save_encoder
 from phenoscale.models.families import find_family
 from phenoscale.models.flops import forward_flops, meta_model, paper_flops_of
+from phenoscale.stages import Output
 from phenoscale.training.checkpoints import keep_newest
 from phenoscale.training.config import PretrainConfig
 from phenoscale.training.guards import describe_descent
@@ -44,7 +42,6 @@ from phenoscale.training.validation import FixedCrops, choose_validation_rows, r
 METRICS_FILE = "metrics.jsonl"
 RECONSTRUCTIONS_FILE = "reconstructions.npz"
 FIGURE_FILE = "figures/reconstructions.png"
-SUMMARY_FILE = "logs/summary.json"
 CACHE_BYTES = 2 * 2**30  # decoded fields that all ranks of a machine keep in memory together
 
 logger = get_logger(__name__)
@@ -53,7 +50,7 @@ logger = get_logger(__name__)
 def train_encoder(
     config: PretrainConfig,
     *,
-    folder: Path,
+    output: Output,
     ranks: Ranks,
     after_record: Callable[[], None],
     preemption: Preemption,
@@ -62,7 +59,7 @@ def train_encoder(
 
     Args:
         config: of the stage.
-        folder: the stage's output, which may hold the checkpoints of a run that was killed.
+        output: of the stage; it may hold the checkpoints of a run that was killed.
         ranks: the processes that train together.
         after_record: called on rank 0 whenever there is a new record.
         preemption: active, so that SIGTERM is noticed.
@@ -70,8 +67,8 @@ def train_encoder(
     Returns:
         The summary of the training; empty on other ranks than 0.
     """
-    labeled = open_fields(config)
-    task = build_task(config, labeled=labeled, folder=folder, ranks=ranks)
+    labeled = open_labeled_fields(config)
+    task = build_task(config, labeled=labeled, output=output, ranks=ranks)
     result = train(dataclasses.replace(task, after_record=after_record, preemption=preemption))
     summary: dict[str, Any] = {}
     if ranks.is_first:
@@ -79,21 +76,21 @@ def train_encoder(
             result, task=task, fields=labeled.fields, num_shown=config.as_trained().num_reconstructions
         )
         summary = _summarize(result, task=task, records=read_records(task.metrics_file))
-        write_atomic(folder / SUMMARY_FILE, json.dumps(summary, indent=1).encode())
-        keep_newest(task.checkpoint_folder, num_kept=1)
+        keep_newest(task.output, num_kept=1)
     ranks.barrier()
     return summary
 
 
-def open_fields(config: PretrainConfig) -> LabeledFields:
+def open_labeled_fields(config: PretrainConfig) -> LabeledFields:
     """The fields to train on, and their classes where the model learns labels or the crops are drawn by them.
 
     Raises:
         UserError: stores lack channels that the model needs, or the Fourier loss cannot be taken of some.
     """
     reads_any_channels = "max_channels" in find_family(config.model.family).settings
-    fields = load_manifest_fields(
-        require(config, "manifest", verb="pretrain"), absent="zero" if reads_any_channels else "error"
+    fields = open_fields(
+        manifest=require(config, "manifest", verb="pretrain"),
+        absent="zero" if reads_any_channels else "error",
     )
     if config.loss.fourier == "legacy" and not fields.present.all():
         raise UserError(
@@ -117,7 +114,9 @@ def open_fields(config: PretrainConfig) -> LabeledFields:
     return labeled
 
 
-def build_task(config: PretrainConfig, *, labeled: LabeledFields, folder: Path, ranks: Ranks) -> TrainingTask:
+def build_task(
+    config: PretrainConfig, *, labeled: LabeledFields, output: Output, ranks: Ranks
+) -> TrainingTask:
     """The training that a config asks for, on fields that are open."""
     fields, labels = labeled.fields, labeled.labels
     settings = config.settings(
@@ -149,7 +148,7 @@ def build_task(config: PretrainConfig, *, labeled: LabeledFields, folder: Path, 
         settings=settings,
         source=source,
         field_ids=fields.frame["field_id"].tolist(),
-        folder=folder,
+        output=output,
         ranks=ranks,
         labels=labels,
         validation=_read_validation(

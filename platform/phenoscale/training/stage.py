@@ -12,14 +12,11 @@ from phenoscale.distributed import end_with_parent, world_size
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 from phenoscale.stages.failure import failure_of
 from phenoscale.training.config import PretrainConfig
-from phenoscale.training.metrics import MetricsFollower
+from phenoscale.training.metrics import LIVE_FILE, MetricsFollower
 from phenoscale.training.outcome import explain_lost_connection, first_failure_noted, is_lost_connection
-from phenoscale.training.settings import plan_batch
 
 if TYPE_CHECKING:
     from phenoscale.training.ranks import Ranks
-
-LIVE_METRICS = "logs/metrics.jsonl"
 
 
 def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> StageResult:
@@ -39,10 +36,6 @@ def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> Stage
         RetryError: SIGTERM came (the state is saved), the disk is full, or processes were lost.
     """
     require(config, "manifest", verb="pretrain")
-    trained = config.as_trained()
-    num_ranks = max(world_size(), config.runtime.num_processes)
-    # said before any process is started, where it can be
-    plan_batch(trained.global_batch, micro_batch=trained.micro_batch, num_ranks=num_ranks)
     if "RANK" in os.environ and world_size() > 1:
         return _run_as_rank(config, observe=observe)
 
@@ -53,6 +46,14 @@ def run_pretrain(config: PretrainConfig, *, observe: Observer = ignore) -> Stage
             return _train(config, output=output, ranks=ranks, observe=observe)
 
     return _run(config, build=build)
+
+
+def check_ranks(config: PretrainConfig, *, num_ranks: int) -> None:
+    """Raise a UserError where so many ranks cannot share the batch, before any of them is started."""
+    from phenoscale.training.settings import plan_batch
+
+    trained = config.as_trained()
+    plan_batch(trained.global_batch, micro_batch=trained.micro_batch, num_ranks=num_ranks)
 
 
 def _run(config: PretrainConfig, *, build: Callable[[Output], Mapping[str, Any]]) -> StageResult:
@@ -110,11 +111,11 @@ def _train(config: PretrainConfig, *, output: Output, ranks: Ranks, observe: Obs
     from phenoscale.training.preemption import Preemption
     from phenoscale.training.session import train_encoder
 
-    follower = MetricsFollower(output.folder / LIVE_METRICS, observe)
+    follower = MetricsFollower(output.folder / LIVE_FILE, observe)
     with (
         Preemption(raises_outside=ranks.world_size == 1) as preemption,
         first_failure_noted(output.folder, ranks=ranks, preemption=preemption),
     ):
         return train_encoder(
-            config, folder=output.folder, ranks=ranks, after_record=follower.poll, preemption=preemption
+            config, output=output, ranks=ranks, after_record=follower.poll, preemption=preemption
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from phenoscale.loading.crops import CropMinibatch
 from phenoscale.loading.prefetch import Prefetcher
 from phenoscale.training.guards import Callback
+from phenoscale.training.metrics import LIVE_FILE
 from phenoscale.training.preemption import Preemption
 from phenoscale.training.ranks import Ranks
 from phenoscale.training.settings import TrainingSettings
 from phenoscale.training.validation import FixedCrops
+
+if TYPE_CHECKING:
+    from phenoscale.stages import Output
 
 
 class CropSource(Protocol):
@@ -44,7 +48,7 @@ class TrainingTask:
         settings: what decides its numbers.
         source: the crops.
         field_ids: name of the field of each row, for the message when a loss is not finite.
-        folder: gets `checkpoints/` and `logs/metrics.jsonl`.
+        output: gets `checkpoints/` and `logs/metrics.jsonl`.
         ranks: the processes that train together.
         labels: class of each row of the fields, -1 where it has none; None for families that need no labels.
         validation: this rank's share of the validation crops; None where there is no validation split.
@@ -56,7 +60,7 @@ class TrainingTask:
     settings: TrainingSettings
     source: CropSource
     field_ids: Sequence[str]
-    folder: Path
+    output: Output
     ranks: Ranks
     labels: NDArray[np.int64] | None = None
     validation: FixedCrops | None = None
@@ -65,14 +69,14 @@ class TrainingTask:
     preemption: Preemption = field(default_factory=Preemption)
 
     @property
-    def metrics_file(self) -> Path:
-        """The live record, with timings."""
-        return self.folder / "logs" / "metrics.jsonl"
+    def folder(self) -> Path:
+        """What lies in it is the output."""
+        return self.output.folder
 
     @property
-    def checkpoint_folder(self) -> Path:
-        """Holds the newest checkpoints."""
-        return self.folder / "checkpoints"
+    def metrics_file(self) -> Path:
+        """The live record, with timings."""
+        return self.folder / LIVE_FILE
 
 
 class StepTerms(NamedTuple):

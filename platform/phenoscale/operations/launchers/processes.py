@@ -31,6 +31,7 @@ from phenoscale.files import write_atomic
 from phenoscale.logs import ROOT_LOGGER
 from phenoscale.operations.launchers.in_process import launch as launch_here
 from phenoscale.operations.stage_table import find_stage
+from phenoscale.references import find
 from phenoscale.stages import Observer, StageResult, plan_stage
 from phenoscale.stages.failure import read_failure
 from phenoscale.storage import LocalStorage
@@ -53,12 +54,14 @@ def launch(stage: str, config: Config, *, observe: Observer) -> StageResult:
         RetryError: SIGTERM came, the disk is full, or workers were lost again and again.
     """
     found = find_stage(stage)
-    if not found.takes_ranks:
+    runtime: Runtime = getattr(config, "runtime", None) or Runtime()
+    if not found.check_ranks:
         raise UserError(
             f"stage {stage} runs in one process; leave runtime.launcher out, or set it to in_process"
         )
     if plan_stage(found.load_function(), config).is_cached:
         return launch_here(stage, config, observe=observe)
+    find(found.check_ranks)(config, num_ranks=runtime.num_processes)
     with tempfile.TemporaryDirectory(prefix="phenoscale-") as name:
         place = Path(name)
         job = {
@@ -68,18 +71,18 @@ def launch(stage: str, config: Config, *, observe: Observer) -> StageResult:
         }
         write_atomic(place / JOB, json.dumps(job).encode())
         with MetricsFollower(place / OBSERVED, observe).following():
-            _run_agent(place, runtime=getattr(config, "runtime", None) or Runtime())
+            _run_agent(place, num_processes=runtime.num_processes)
         return StageResult.from_json((place / RESULT).read_bytes())
 
 
-def _run_agent(place: Path, *, runtime: Runtime) -> None:
+def _run_agent(place: Path, *, num_processes: int) -> None:
     """Return when all workers have finished."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    agent = elastic_launch(_launch_config(place, num_processes=runtime.num_processes), sys.executable)
-    with _own_signals(), _threads_shared(runtime.num_processes):
+    agent = elastic_launch(_launch_config(place, num_processes=num_processes), sys.executable)
+    with _own_signals(), _threads_shared(num_processes):
         try:
             agent("-m", WORKER_MODULE, str(place))
         except SignalException as error:

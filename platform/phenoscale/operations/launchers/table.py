@@ -7,13 +7,13 @@ here with an error of the same exit code.
 
 from __future__ import annotations
 
-import importlib
 from typing import Final, Protocol
 
 from phenoscale.config import Config, Runtime
 from phenoscale.distributed import world_size
 from phenoscale.errors import UserError
 from phenoscale.operations.stage_table import find_stage
+from phenoscale.references import find
 from phenoscale.stages import Observer, StageResult
 
 IN_PROCESS: Final = "in_process"
@@ -43,8 +43,7 @@ def find_launcher(stage: str, config: Config) -> Launcher:
         raise UserError(
             f"there is no launcher {name!r}; set runtime.launcher to one of {', '.join(LAUNCHERS)}"
         )
-    module, _, attribute = LAUNCHERS[name].partition(":")
-    launcher: Launcher = getattr(importlib.import_module(module), attribute)
+    launcher: Launcher = find(LAUNCHERS[name])
     return launcher
 
 
@@ -54,4 +53,4 @@ def _chosen_name(stage: str, config: Config) -> str:
         return IN_PROCESS  # something else has launched this process already, as one of several
     if runtime.launcher:
         return runtime.launcher
-    return PROCESSES if runtime.num_processes > 1 and find_stage(stage).takes_ranks else IN_PROCESS
+    return PROCESSES if runtime.num_processes > 1 and find_stage(stage).check_ranks else IN_PROCESS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phenoscale.config import Config
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.loading.iterate import num_crops
 from phenoscale.probing.config import ProbeConfig
 from phenoscale.schema.encoders import read_encoder_config
@@ -37,5 +37,5 @@ def training_crops(config: PretrainConfig) -> int:
 def _crops_of_all_fields(manifest: str, *, encoder: str, layout_of: EmbedConfig | ProbeConfig) -> int:
     size = read_encoder_config(encoder).crop_size
     return num_crops(
-        load_manifest_fields(manifest, absent="zero"), crop_size=size, layout=layout_of.crop_layout
+        open_fields(manifest=manifest, absent="zero"), crop_size=size, layout=layout_of.crop_layout
     )

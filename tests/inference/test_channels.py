@@ -3,7 +3,8 @@
 import pytest
 
 from phenoscale.errors import UserError
-from phenoscale.inference.fitting import check_fit, embedding_length, fit_channels, open_fields
+from phenoscale.inference.channels import check_fit, embedding_length, match_channels
+from phenoscale.loading.fields import open_fields
 from tests.support.embedding import tiny_encoder_config
 from tests.support.screens import make_tiny_manifest, make_tiny_store
 
@@ -24,31 +25,33 @@ def any_channels(*names, **changes):
 
 def test_equal_channels_fit_as_they_are():
     known = ("DNA", "ER", "RNA")
-    assert fit_channels(channels_of(*known), known=known, source="screen") == known
+    assert match_channels(channels_of(*known), known=known, source="screen") == known
 
 
 def test_an_absent_channel_is_named_with_both_lists():
     with pytest.raises(UserError) as error:
-        fit_channels(channels_of("DNA", "AGP"), known=("DNA", "ER"), by_name=True, source="screen X")
+        match_channels(channels_of("DNA", "AGP"), known=("DNA", "ER"), by_name=True, source="screen X")
     for part in ("screen X", "['DNA', 'ER']", "['DNA', 'AGP']", "['AGP'] are absent", "train an encoder"):
         assert part in str(error.value)
 
 
 def test_another_order_is_refused_with_both_lists_and_the_way_out():
     with pytest.raises(UserError) as error:
-        fit_channels(channels_of("ER", "DNA"), known=("DNA", "ER"), source="screen")
+        match_channels(channels_of("ER", "DNA"), known=("DNA", "ER"), source="screen")
     for part in ("['DNA', 'ER']", "['ER', 'DNA']", "match_channels_by_name"):
         assert part in str(error.value)
 
 
 def test_by_name_the_encoder_gets_its_order_and_extra_channels_stay_unread():
-    found = fit_channels(channels_of("RNA", "DNA"), known=("DNA", "ER", "RNA"), by_name=True, source="screen")
+    found = match_channels(
+        channels_of("RNA", "DNA"), known=("DNA", "ER", "RNA"), by_name=True, source="screen"
+    )
     assert found == ("RNA", "DNA")
 
 
 def test_a_mapped_channel_is_read_for_several_and_the_others_go_by_name():
     encoder = channels_of("DNA", "ER", "actin", "RNA", "Mito", "WGA")
-    found = fit_channels(
+    found = match_channels(
         encoder,
         known=("Mito", "AGP", "RNA", "ER", "DNA"),
         source="JUMP",
@@ -67,18 +70,18 @@ def test_a_mapped_channel_is_read_for_several_and_the_others_go_by_name():
 )
 def test_choices_that_do_not_suit_an_encoder_of_fixed_channels_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        fit_channels(channels_of("DNA", "ER"), known=("DNA", "ER"), source="screen", **changes)
+        match_channels(channels_of("DNA", "ER"), known=("DNA", "ER"), source="screen", **changes)
 
 
 def test_an_encoder_of_any_channels_takes_all_that_are_known_or_those_that_are_chosen():
     encoder = any_channels("DNA")
     known = ("Mito", "AGP", "DNA")
-    assert fit_channels(encoder, known=known, source="screen") == known
-    assert fit_channels(encoder, known=known, source="screen", chosen=("DNA", "Mito")) == ("DNA", "Mito")
+    assert match_channels(encoder, known=known, source="screen") == known
+    assert match_channels(encoder, known=known, source="screen", chosen=("DNA", "Mito")) == ("DNA", "Mito")
     with pytest.raises(UserError, match=r"\['Mito', 'AGP', 'DNA'\], and \['ER'\] of `channels` are absent"):
-        fit_channels(encoder, known=known, source="screen", chosen=("ER", "DNA"))
+        match_channels(encoder, known=known, source="screen", chosen=("ER", "DNA"))
     with pytest.raises(UserError, match="this encoder reads any channels"):
-        fit_channels(encoder, known=known, source="screen", channel_map={"DNA": "AGP"})
+        match_channels(encoder, known=known, source="screen", channel_map={"DNA": "AGP"})
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def mixed(tmp_path_factory):
         make_tiny_store(folder / name, num_experiments=1, num_plates=1, channels=stains, screen=name)
         for name, stains in [("a", 5), ("b", ("ER", "DNA"))]
     ]
-    return open_fields(manifest="", stores=[str(store) for store in stores])
+    return open_fields(stores=stores, absent="zero")
 
 
 def test_stores_of_different_channels_suit_an_encoder_of_any_and_no_other(mixed):
@@ -118,19 +121,19 @@ def test_the_length_of_an_embedding_grows_with_the_channels_only_side_by_side():
 
 
 def test_another_intensity_scale_is_refused(store):
-    fields = open_fields(manifest="", stores=[str(store)])
+    fields = open_fields(stores=[store], absent="zero")
     with pytest.raises(UserError, match=r"intensity_scale 65535, but the encoder was made for 255.*ingest"):
         check_fit(tiny_encoder_config(intensity_scale=255.0), fields=fields, source="screen")
 
 
 def test_fields_smaller_than_a_crop_are_refused(store):
-    fields = open_fields(manifest="", stores=[str(store)])
+    fields = open_fields(stores=[store], absent="zero")
     with pytest.raises(UserError, match="40 x 40 px holds no crop of 64 px"):
         check_fit(tiny_encoder_config(crop_size=64), fields=fields, source="screen")
 
 
 def test_a_manifest_and_its_store_give_the_same_fields(store, tmp_path):
     manifest = make_tiny_manifest(tmp_path / "manifest", store)
-    from_manifest = open_fields(manifest=str(manifest))
-    from_store = open_fields(manifest="", stores=[str(store)])
+    from_manifest = open_fields(manifest=manifest, absent="zero")
+    from_store = open_fields(stores=[store], absent="zero")
     assert from_manifest.frame["field_id"].tolist() == from_store.frame["field_id"].tolist()

@@ -1,25 +1,13 @@
-"""Open fields for encoders: refuse pixels that they were not made for, before anything is computed."""
+"""Match the channels of fields and encoders: what does not fit is refused before anything is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from phenoscale.errors import UserError
-from phenoscale.loading.fields import (
-    ManifestFields,
-    load_manifest_fields,
-    load_store_fields,
-    refuse_absent,
-)
+from phenoscale.loading.fields import ManifestFields, refuse_absent
 from phenoscale.schema.encoders import EncoderConfig
-
-
-def open_fields(*, manifest: str, stores: Sequence[str] = ()) -> ManifestFields:
-    """The fields of a manifest or of whole stores, with every channel that some of the stores have."""
-    if manifest:
-        return load_manifest_fields(manifest, absent="zero")
-    return load_store_fields(stores, absent="zero")
 
 
 def reads_any_channels(encoder: EncoderConfig) -> bool:
@@ -27,7 +15,7 @@ def reads_any_channels(encoder: EncoderConfig) -> bool:
     return encoder.architecture == "channel_agnostic_vit"
 
 
-def fit_channels(
+def match_channels(
     encoder: EncoderConfig,
     *,
     known: tuple[str, ...],
