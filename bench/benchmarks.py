@@ -24,7 +24,6 @@ PARTS: Mapping[str, str] = {
     "signal": "parts.signal",
     "jump": "parts.jump",
     "relations": "parts.relations",
-    "feature_regression": "parts.feature_regression",
     "suite": "parts.suite",
 }
 _COLUMNS = (

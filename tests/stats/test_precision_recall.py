@@ -5,11 +5,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from phenoscale.stats.precision_recall import (
-    expected_average_precision,
     rank_items,
     score_curve,
     score_rankings,
 )
+from tests.support.rankings import expected_average_precision
 
 
 def _rankings(seed, *, decimals):

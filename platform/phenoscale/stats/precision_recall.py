@@ -52,16 +52,6 @@ def score_rankings(scores_RN: npt.NDArray[np.floating[Any]], *, is_positive_RN: 
     return RankingScores(np.where(usable, average, np.nan), np.where(usable, area, np.nan))
 
 
-def expected_average_precision(num_positive: int, num_items: int) -> float:
-    """Mean average precision of a random order of so many items without ties, in closed form.
-
-    A positive at rank k has on average 1 + (k - 1)(p - 1)/(N - 1) positives up to it; ranks are uniform.
-    """
-    share = (num_positive - 1) / (num_items - 1) if num_items > 1 else 1.0
-    harmonic = float((1 / np.arange(1, num_items + 1)).sum())
-    return share + (1 - share) * harmonic / num_items
-
-
 @dataclass(frozen=True)
 class LongRanking:
     """One ranking, sorted once, that can be scored with any weights of its items.

@@ -16,11 +16,11 @@ from phenoscale.benchmarks.profiles.average_precision import (
     average_precision,
     judge,
     null_average_precisions,
-    num_configurations,
     query_p_values,
     random_subsets,
 )
 from phenoscale.benchmarks.profiles.config import Significance
+from tests.support.rankings import num_configurations
 
 
 def _slow_ap(positives, negatives):

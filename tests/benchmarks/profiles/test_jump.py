@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenoscale.benchmarks.profiles.average_precision import judge, num_configurations
+from phenoscale.benchmarks.profiles.average_precision import judge
 from phenoscale.benchmarks.profiles.config import (
     JUMP_DETECTION,
     JUMP_MATCHING,
@@ -27,6 +27,7 @@ from phenoscale.benchmarks.profiles.profile_tables import read_profiles
 from phenoscale.benchmarks.published.numbers import published_rows
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
+from tests.support.rankings import num_configurations
 
 COLUMNS = JumpColumns()
 PLATES = "*_normalized_feature_select_negcon_batch.csv.gz"

@@ -19,8 +19,8 @@ from phenoscale.benchmarks.relations.compound_truth import parse_compound_truth,
 from phenoscale.benchmarks.relations.config import COMPOUND_GENE, CompoundGeneConfig
 from phenoscale.errors import UserError
 from phenoscale.schema.maps import parse_map, write_bare_map
-from phenoscale.stats.precision_recall import expected_average_precision
 from tests.architecture.tree import ROOT
+from tests.support.rankings import expected_average_precision
 
 NUM_GENES, NUM_COMPOUNDS, DOSES = 60, 25, (0.1, 1.0, 10.0)
 

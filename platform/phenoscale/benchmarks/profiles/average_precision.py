@@ -173,13 +173,6 @@ def query_p_values(ranked: RankedQueries, *, significance: Significance) -> Arra
     return p_values
 
 
-def num_configurations(ranked: RankedQueries) -> dict[tuple[int, int], int]:
-    """How many queries have each (positives, total)."""
-    keys, inverse = _configurations(ranked)
-    counts = np.bincount(inverse, minlength=len(keys)).tolist()
-    return {(key[0], key[1]): count for key, count in zip(keys.tolist(), counts, strict=True)}
-
-
 def _configurations(ranked: RankedQueries) -> tuple[Positions, Positions]:
     pairs = np.stack([ranked.num_positives, ranked.num_total], axis=1)
     keys, inverse = np.unique(pairs, axis=0, return_inverse=True)

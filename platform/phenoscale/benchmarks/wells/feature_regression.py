@@ -8,6 +8,7 @@ Shapes: N wells, D dimensions, T features, B resamples.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import skew
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNetCV
 
 from phenoscale.benchmarks.profiles.profile_tables import Profiles, metadata_name
 from phenoscale.benchmarks.wells.config import FeatureRegressionConfig
@@ -26,7 +29,6 @@ from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
 from phenoscale.schema.labels import key_labels, short_labels
 from phenoscale.schema.rows import Row, canonical_setting
-from phenoscale.stats.elastic_net import ElasticNetSettings, fit_elastic_net_cv
 from phenoscale.stats.intervals import percentile_interval
 from phenoscale.stats.moments import moments
 
@@ -134,20 +136,11 @@ def score_features(
     transform = fit_transform(train_y[:, varies])
     scale = moments(wells.embeddings, rows=train, full=False)
     train_x, test_x = ((wells.embeddings[part] - scale.mean) / scale.deviation for part in (train, test))
-    num_features = int(varies.sum())
-    settings = ElasticNetSettings(config.l1_ratios, config.num_alphas, num_folds=config.num_folds)
-    with progress(num_features * (config.num_folds + 1), label="feature regression") as bar:
-        fit = fit_elastic_net_cv(
-            train_x,
-            transform.apply(train_y[:, varies]),
-            settings=settings,
-            num_threads=max(config.runtime.num_workers, 1),
-            observe=bar.advance,
-        )
-    r2 = _r2(transform.apply(test_y[:, varies]), fit.predict(test_x))
+    fit = _fit_each(train_x, transform.apply(train_y[:, varies]), test_x=test_x, config=config)
+    r2 = _r2(transform.apply(test_y[:, varies]), fit.predicted)
     kept = np.isfinite(r2)
-    num_unconverged = int((~fit.is_converged).sum())
-    logger.info(key_values(features=num_features, train=len(train), test=len(test), open=num_unconverged))
+    line = key_values(features=len(r2), train=len(train), test=len(test), open=fit.num_unconverged)
+    logger.info("%s", line)
     return FeatureScores(
         features=features[varies][kept],
         categories=categories[varies][kept],
@@ -156,15 +149,45 @@ def score_features(
         l1_ratios=fit.l1_ratios[kept],
         kinds=transform.kinds[kept],
         constant=np.concatenate([features[~varies], features[varies][~kept]]),
-        num_unconverged=num_unconverged,
+        num_unconverged=fit.num_unconverged,
         num_train=len(train),
         num_test=len(test),
     )
 
 
-def feature_rows(
-    scores: FeatureScores, *, config: FeatureRegressionConfig, settings: Mapping[str, Any] | None = None
-) -> list[Row]:
+@dataclass(frozen=True)
+class _Fits:
+    """One elastic net per feature: test predictions [N, T], chosen strengths and ratios [T]."""
+
+    predicted: Array
+    alphas: Array
+    l1_ratios: Array
+    num_unconverged: int
+
+
+def _fit_each(train_x: Array, train_y: Array, *, test_x: Array, config: FeatureRegressionConfig) -> _Fits:
+    """Cross-validated elastic nets, a feature at a time; a fit that ends early is counted, not refused."""
+    model = ElasticNetCV(
+        l1_ratio=list(config.l1_ratios),
+        alphas=config.num_alphas,
+        cv=config.num_folds,
+        n_jobs=max(config.runtime.num_workers, 1),
+    )
+    predicted, alphas, ratios, is_open = [], [], [], []
+    with progress(train_y.shape[1], label="feature regression") as bar:
+        for target in train_y.T:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", ConvergenceWarning)
+                model.fit(train_x, target)
+            is_open.append(any(issubclass(each.category, ConvergenceWarning) for each in said))
+            predicted.append(model.predict(test_x))
+            alphas.append(model.alpha_)
+            ratios.append(model.l1_ratio_)
+            bar.advance(1)
+    return _Fits(np.stack(predicted, axis=1), np.array(alphas), np.array(ratios), sum(is_open))
+
+
+def feature_rows(scores: FeatureScores, *, config: FeatureRegressionConfig) -> list[Row]:
     """Median and median absolute deviation of R2, of all features and of each category."""
     names_of_constant = np.array([feature_category(name) for name in scores.constant.tolist()], dtype=str)
     setting = canonical_setting(
@@ -177,7 +200,6 @@ def feature_rows(
         num_train=scores.num_train,
         num_test=scores.num_test,
         interval="features",
-        **(settings or {}),
     )
     rows: list[Row] = []
     for category in (ALL, *np.unique(np.concatenate([scores.categories, names_of_constant])).tolist()):
