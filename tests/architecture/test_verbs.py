@@ -15,7 +15,19 @@ from phenoscale.operations.stage_table import STAGES
 from phenoscale.references import find
 from tests.architecture.tree import ROOT
 
-HEAVY = ("torch", "mlflow", "kfp", "pandas", "pydantic", "matplotlib", "plotly", "sklearn", "scipy")
+HEAVY = (
+    "torch",
+    "mlflow",
+    "kfp",
+    "numpy",
+    "pyarrow",
+    "pandas",
+    "pydantic",
+    "matplotlib",
+    "plotly",
+    "sklearn",
+    "scipy",
+)
 
 
 def _sections(config, seen=None):

@@ -133,7 +133,7 @@ class ActivityConfig(Significance):
     """
 
     profiles: str = location("", help=_PROFILES)
-    group_by: str = setting("perturbation", help="column of what is judged")
+    group_by: str = setting("perturbation", help="column of the groups that are judged")
     control: str = setting("is_negative_control", help="column that says which rows are negative controls")
     negative_control: str = setting("true", help="its value in negative controls, in any case")
     positive_same: tuple[str, ...] = setting((), help="columns that positives share; default: group_by")
@@ -142,7 +142,9 @@ class ActivityConfig(Significance):
         PLATE_KEY[1:], help="columns that negatives share with the query"
     )
     negative_different: tuple[str, ...] = setting((), help="columns in which negatives differ")
-    similarity: Literal["cosine", "absolute-cosine"] = setting("cosine", help="what is ranked")
+    similarity: Literal["cosine", "absolute-cosine"] = setting(
+        "cosine", help="similarity by which rows are ranked"
+    )
     runtime: Runtime = Runtime()
 
 
@@ -163,7 +165,9 @@ class PhenotypicConsistencyConfig(Significance):
     negative_control: str = setting("true", help="its value in negative controls, in any case")
     positive_different: tuple[str, ...] = setting((), help="columns in which positives differ")
     negative_different: tuple[str, ...] = setting((), help="columns in which negatives differ")
-    similarity: Literal["cosine", "absolute-cosine"] = setting("cosine", help="what is ranked")
+    similarity: Literal["cosine", "absolute-cosine"] = setting(
+        "cosine", help="similarity by which rows are ranked"
+    )
     runtime: Runtime = Runtime()
 
 
@@ -193,7 +197,7 @@ class PercentReplicatingConfig(Config):
         if self.different == self.group_by:
             raise UserError(
                 f"group_by and different are both {self.group_by!r}, but rows of a group do not differ in "
-                "what groups them; choose another column for different"
+                "the column that groups them; choose another column for different"
             )
         return self
 

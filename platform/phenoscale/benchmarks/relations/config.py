@@ -62,7 +62,7 @@ class RecallNullConfig(Config):
 
     The names of the annotated genes are exchanged at random and recall is read again; p = (b + 1) / (B + 1)
     where b of B permutations recall at least as much. With `genes` names are exchanged inside a chromosome
-    arm only, so that what proximity bias recalls is recalled by the permutations as well.
+    arm only, so that pairs recalled by proximity bias are recalled by the permutations as well.
     """
 
     map: str = location("", help=A_MAP)
@@ -170,7 +170,9 @@ class StringRecallConfig(Config):
     false_positive_rates: tuple[float, ...] = setting((0.05, 0.1), min_length=1, help="where recall is read")
     absolute: bool = setting(False, help="rank by the absolute cosine")
     genes_without_links: tuple[GenesWithoutLinks, ...] = setting(
-        ("negatives", "left_out"), min_length=1, help="what becomes of genes without a link in the list"
+        ("negatives", "left_out"),
+        min_length=1,
+        help="genes without a link in the list: negatives of all others, or left out",
     )
     left_out: tuple[str, ...] = setting(
         ("nontargeting", "intergenic"), help="names that begin so are controls and no genes"
@@ -191,8 +193,8 @@ class AnnotationsConfig(Config):
     """Import known relationships from an official file: a CSV with entity1,entity2 and a JSON beside it.
 
     Each pair once, the smaller name first, without self pairs; a complex gives every pair of its members. The
-    JSON says what was read (checksum, version, license) and counted: pairs, entities, what was left out, what
-    was renamed, and with --map how much of it a map holds.
+    JSON states checksum, version and license, and counts: pairs, entities, those left out or renamed, and
+    with --map those that a map holds.
     """
 
     source: Literal["corum", "humap", "reactome", "signor", "string", "pairs"] = setting(
@@ -211,7 +213,7 @@ class AnnotationsConfig(Config):
     )
     organism: str = setting("Human", help="organism of complexes, where the file says it")
     columns: tuple[str, str] = setting(("entity1", "entity2"), help="header of the names in a table of pairs")
-    version: str = setting("", help="release of the source; by default what the file's name says")
+    version: str = setting("", help="release of the source; by default as in the file's name")
     license: str = setting("", help="license of the source; by default that of its current release")
     sha256: str = setting("", help="refuse a file with another checksum")
     runtime: Runtime = Runtime()

@@ -23,9 +23,9 @@ class ListConfig(Config):
 class TableConfig(Config):
     """Own rows beside published numbers of the same benchmark, source and metric.
 
-    A published number whose setting is not that of the own rows is marked with what differs, and with what
-    the own rows do not say; `facts` says it for them. Numbers of another cell type, time point or kind of
-    perturbation are left out. Without rows, the published numbers are shown alone.
+    A published number whose setting is not that of the own rows is marked with the differences, and with the
+    facts that the own rows do not state; `facts` states them. Numbers of another cell type, time point or
+    kind of perturbation are left out. Without rows, the published numbers are shown alone.
     """
 
     rows: tuple[str, ...] = location(
@@ -36,7 +36,7 @@ class TableConfig(Config):
     benchmarks: tuple[str, ...] = setting((), help="only these, such as recall; empty: all")
     sources: tuple[str, ...] = setting((), help="only these, such as CORUM; empty: all")
     facts: dict[str, str] = setting(
-        default_factory=dict, help="what the rows do not say, such as dataset=RxRx3-core"
+        default_factory=dict, help="facts that the rows do not state, such as dataset=RxRx3-core"
     )
     runtime: Runtime = Runtime()
 

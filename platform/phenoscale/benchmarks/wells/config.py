@@ -29,7 +29,7 @@ class ConsistencyConfig(Config):
 
     embeddings: str = location("", help=WELL_TABLE)
     replicate: Literal["well", "guide"] = setting(
-        "well", help="what a replicate is: a well, or the mean of a guide"
+        "well", help="a replicate is a well, or the mean of a guide"
     )
     across: Literal["any", "plate", "experiment"] = setting(
         "any",
@@ -77,14 +77,14 @@ class BatchEffectConfig(Config):
 
     Balanced accuracy of cross-validated logistic regression; near `chance` in the setting is good. Folds keep
     the perturbation (of all wells) and the experiment (for positions) out of the training part. Negative
-    controls are tested by what was learned from the other wells.
+    controls are tested by a classifier of the other wells.
     """
 
     embeddings: str = location("", help=WELL_TABLE)
     map: str = location("", help="map, for the chromosome arm")
     genes: str = location("", help=f"{GENE_ARMS}, for the chromosome arm")
     targets: tuple[Target, ...] = setting(
-        ("plate", "experiment", "quadrant", "edge"), help="what is predicted"
+        ("plate", "experiment", "quadrant", "edge"), help="labels to predict"
     )
     wells: tuple[Wells, ...] = setting(("negative_controls", "all"), help="which wells it is predicted from")
     num_folds: int = setting(5, ge=2, help="folds of the cross-validation")
@@ -128,7 +128,7 @@ class SignalConsistencyConfig(SignalConfig):
 
     embeddings: str = location("", help=WELL_TABLE)
     null: Literal["random_wells", "control_perturbations"] = setting(
-        "random_wells", help="what a mean cosine is compared with"
+        "random_wells", help="null distribution of the mean cosine"
     )
     match: Literal["none", "experiment", "plate"] = setting(
         "none", help="draw random wells from the perturbation's own experiments or plates, as many from each"
@@ -145,14 +145,14 @@ class SignalMagnitudeConfig(SignalConfig):
     comparisons of equal sizes), `control_perturbations`, as published, with perturbations that do nothing.
     p = (b + 1) / (B + 1) where b of the B null values are as large or larger; q after Benjamini-Hochberg.
 
-    With `control_subsets` the wells must not be corrected by what was fitted on the controls: give the output
+    With `control_subsets` the wells must not be corrected by steps fitted on the controls: give the output
     of `embed`, or of `map` with statistics: all and without TVN. Controls that a correction was fitted on are
     closer to each other than any other well is to them, and far too many perturbations have a small p.
     """
 
     embeddings: str = location("", help=WELL_TABLE)
     null: Literal["control_subsets", "control_perturbations"] = setting(
-        "control_subsets", help="what an energy distance is compared with"
+        "control_subsets", help="null distribution of the energy distance"
     )
     max_controls: int = setting(1000, ge=2, help="negative controls used; more are sampled")
     num_null: int = setting(1000, ge=1, help="subsets of controls, shared by perturbations of a size")
@@ -210,9 +210,9 @@ class Rxrx1Config(Config):
         1108, help="1108 treatments, 1138 with positive controls, 1139 with the negative control as well"
     )
     corrections: tuple[Correction, ...] = setting(
-        ("none", "center_scale"), min_length=1, help="what is done to the wells of a batch first"
+        ("none", "center_scale"), min_length=1, help="corrections of the wells of a batch before training"
     )
-    batch_key: Literal["experiment", "plate"] = setting("experiment", help="what a batch is")
+    batch_key: Literal["experiment", "plate"] = setting("experiment", help="wells of one batch share this")
     statistics: Literal["all", "negative_controls"] = setting(
         "all",
         help="wells that center_scale is fitted on: all (each experiment holds the same siRNAs), or the "
