@@ -9,7 +9,7 @@ import tifffile
 from phenoscale.schema.wells import parse_wells
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.plan import IngestPlan
-from phenoscale.screens.ingest.sources import SourceFiles
+from phenoscale.screens.ingest.sources import SourceFiles, files_of, list_files
 from phenoscale.screens.quality import measure_field
 from tests.support.plates import plate_pixels, write_image
 from tests.support.screens import tiny_plate
@@ -23,8 +23,7 @@ def _plan(folder, *, channels=("DNA",), planes=(), num_planes=1):
 
 
 def _sources(plan, images):
-    names = {locator.partition("#")[0] for image in images for locator in image} - {""}
-    return SourceFiles(plan.base, names=names)
+    return SourceFiles(plan.base, listing=list_files(files_of(images), base=plan.base))
 
 
 def _decode(plan, images, *, sources=None):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from phenoscale.screens.ingest.images import ImageFiles
 from phenoscale.screens.ingest.locators import BadImageError
-from phenoscale.screens.ingest.sources import SourceFiles
+from phenoscale.screens.ingest.sources import SourceFiles, list_files
 
 RNG = np.random.default_rng(0)
 GRAY_16 = RNG.integers(0, 2**16, (40, 50), dtype=np.uint16)
@@ -20,7 +20,7 @@ STACK = RNG.integers(0, 2**16, (7, 3, 20, 24), dtype=np.uint16)
 def _files(folder):
     """Open a folder's files, and one that is not there."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")] + ["missing.tif"]
-    return ImageFiles(SourceFiles(str(folder), names=names))
+    return ImageFiles(SourceFiles(str(folder), listing=list_files(names, base=str(folder))))
 
 
 WRITERS = {

@@ -12,6 +12,7 @@ from phenoscale.errors import RetryError, UserError
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.plates import PixelSettings, PlateIngest, summarize_reasons
 from phenoscale.screens.ingest.readers.table import plan_table
+from phenoscale.screens.ingest.sources import files_of, list_files
 from phenoscale.stages import Output
 from phenoscale.storage import digest_file
 from tests.support.plates import make_plate_files, plate_pixels, write_image
@@ -21,10 +22,13 @@ AS_THE_IMAGES = PixelSettings(
 )
 
 
-def _ingest(source, store, *, settings=AS_THE_IMAGES, dtype=""):
+def _ingest(source, store, *, settings=AS_THE_IMAGES, dtype="", before=lambda: None):
+    """Ingest a source of one plate; `before` is called between the listing of its files and their reading."""
     plan = plan_table(IngestConfig(path=str(source)))
+    listing = list_files(files_of(plan.wells.frame["image"]), base=plan.base)
+    before()
     with ThreadPoolExecutor(2) as executor:
-        ingest = PlateIngest(Output(store), plan, settings, executor, window=4)
+        ingest = PlateIngest(Output(store), plan, listing, settings, executor=executor, window=4)
         return ingest.plate(plan.wells.frame, dtype=dtype)
 
 
@@ -76,18 +80,8 @@ def test_a_found_plate_of_another_pixel_type_than_the_screen_is_read_again(sourc
 
 def test_a_file_that_changes_while_it_is_read_is_a_retry_and_its_plate_is_not_kept(source, tmp_path):
     changed = next(source.rglob("*.tif"))
-
-    class Changing(Output):
-        """Changes a file between the listing of the plate and its decoding."""
-
-        def has(self, part):
-            os.utime(changed, ns=(1, 1))
-            return super().has(part)
-
-    plan = plan_table(IngestConfig(path=str(source)))
-    output = Changing(tmp_path / "store")
-    with ThreadPoolExecutor(2) as executor, pytest.raises(RetryError, match=f"1 files.*{changed.name}"):
-        PlateIngest(output, plan, AS_THE_IMAGES, executor, window=4).plate(plan.wells.frame, dtype="")
+    with pytest.raises(RetryError, match=f"1 files.*{changed.name}"):
+        _ingest(source, tmp_path / "store", before=lambda: os.utime(changed, ns=(1, 1)))
     assert not Output(tmp_path / "store").has("tiny/E1/P1")
     assert not list((tmp_path / "store").rglob("plate.json"))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from phenoscale.schema.keys import FIELD_KEY, PLATE_KEY
 from phenoscale.schema.screen import PlateEntry, check_dtype
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.plan import IngestPlan
-from phenoscale.screens.ingest.sources import SourceFiles
+from phenoscale.screens.ingest.sources import SourceFiles, files_of
 from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
 from phenoscale.screens.writer import PlateFormat, PlateWriter, read_plate
 from phenoscale.stages import Output
@@ -65,6 +66,7 @@ class PlateIngest:
     Attributes:
         output: where the store is built.
         plan: says where the images lie.
+        listing: size and time (or etag) of every file of the plan, as they were before any was read.
         settings: what the config says of the pixels.
         executor: threads to read and decode in.
         window: groups of fields that may be decoded ahead.
@@ -72,6 +74,7 @@ class PlateIngest:
 
     output: Output
     plan: IngestPlan
+    listing: Mapping[str, str]
     settings: PixelSettings
     executor: Executor
     window: int
@@ -87,9 +90,9 @@ class PlateIngest:
             UserError: none of the plate's images can be used.
             RetryError: a file changed while it was read.
         """
-        part = "/".join(str(wells[name].iloc[0]) for name in PLATE_KEY)
-        names = {locator.partition("#")[0] for image in wells["image"] for locator in image} - {""}
-        sources = SourceFiles(self.plan.base, names=names)
+        part = "/".join(quote(str(wells[name].iloc[0]), safe=" ") for name in PLATE_KEY)
+        listing = {name: self.listing[name] for name in sorted(files_of(wells["image"]))}
+        sources = SourceFiles(self.plan.base, listing=listing)
         request = self._request(wells, sources=sources)
         folder = plate_folder(str(wells["experiment"].iloc[0]), str(wells["plate"].iloc[0]))
         if self.output.has(part) or self.output.adopt(part, request=request):

@@ -39,6 +39,11 @@ def list_files(names: Iterable[str], *, base: str) -> dict[str, str]:
     return {name: found.get(uri, MISSING) for name, uri in places.items()}
 
 
+def files_of(images: Iterable[Iterable[str]]) -> set[str]:
+    """Return the files that the locators of some fields name."""
+    return {locator.partition("#")[0] for image in images for locator in image} - {""}
+
+
 @dataclasses.dataclass
 class _File:
     """What is known of one file; `num_waiting` are those who will still ask for its content."""
@@ -54,13 +59,13 @@ class SourceFiles:
     """Files under one folder or S3 prefix, safe to read from several threads.
 
     Attributes:
-        listing: size and time (or etag) of every file, as they were when this was made.
+        listing: size and time (or etag) of every file, as `list_files` found them before.
         num_bytes_read: bytes that were read so far.
     """
 
-    def __init__(self, base: str, *, names: Iterable[str]) -> None:
+    def __init__(self, base: str, *, listing: Mapping[str, str]) -> None:
         self._base = base
-        self.listing = list_files(names, base=base)
+        self.listing = dict(listing)
         self._files = {name: _File(stamp) for name, stamp in self.listing.items()}
         self.num_bytes_read = 0
         self._counting = threading.Lock()

@@ -19,10 +19,10 @@ from phenoscale.schema.keys import PLATE_KEY
 from phenoscale.schema.screen import ScreenHeader
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.foreign_table import image_base
-from phenoscale.screens.ingest.locators import resolve_file
 from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, PlateIngest, summarize_reasons
 from phenoscale.screens.ingest.readers.known import READERS
+from phenoscale.screens.ingest.sources import files_of, list_files
 from phenoscale.screens.layout import QUARANTINE_FILE, retry_when_disk_full
 from phenoscale.screens.writer import write_header
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
@@ -54,12 +54,15 @@ def run_ingest(config: IngestConfig, *, observe: Observer = ignore) -> StageResu
 def build_store(output: Output, *, config: IngestConfig, observe: Observer = ignore) -> Mapping[str, Any]:
     """Write the store of a screen into an output, which may hold plates of an earlier, killed run."""
     plan: IngestPlan = find(READERS[config.source])(config)
-    _check_plan(plan)
+    _refuse_several_screens(plan)
+    listing = list_files(files_of(plan.wells.frame["image"]), base=plan.base)
     frame = plan.wells.frame
     plates: list[IngestedPlate] = []
     num_workers = max(config.runtime.num_workers, 1)
     with ThreadPoolExecutor(num_workers) as executor, progress(len(frame), label="ingest") as bar:
-        ingest = PlateIngest(output, plan, _settings(config, plan), executor, window=2 * num_workers)
+        ingest = PlateIngest(
+            output, plan, listing, _settings(config, plan), executor=executor, window=2 * num_workers
+        )
         for _, wells in frame.groupby(list(PLATE_KEY), sort=False):
             # the first plate decides the pixel type of the screen, wherever the config does not
             dtype = plates[0].format.dtype if plates else config.dtype
@@ -94,17 +97,14 @@ def _settings(config: IngestConfig, plan: IngestPlan) -> PixelSettings:
     )
 
 
-def _check_plan(plan: IngestPlan) -> None:
-    """Refuse a table of several screens, or one that names images outside the folder that enters the key."""
+def _refuse_several_screens(plan: IngestPlan) -> None:
+    """Refuse a table of several screens."""
     screens = plan.wells.frame["screen"].unique().tolist()
     if len(screens) > 1:
         raise UserError(
             f"the table names {len(screens)} screens ({', '.join(screens[:5])}), but a store holds one: "
             "ingest them apart, or name them all as one with `screen`"
         )
-    locators = (locator for image in plan.wells.frame["image"] for locator in image)
-    for name in {locator.partition("#")[0] for locator in locators} - {""}:
-        resolve_file(name, base=plan.base)
 
 
 def _stop_if_too_many_are_bad(
