@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from phenoscale.config import parse_config
 from phenoscale.errors import UserError
+from phenoscale.inference.config import EmbedConfig
 from phenoscale.models.encoder import load_encoder
+from phenoscale.operations.addresses import with_local_inputs
+from phenoscale.operations.execute import execute
+from phenoscale.operations.stage_table import find_stage
 from phenoscale.registry.fetch import fetch_encoder, find_version
 from phenoscale.registry.store import Registry
 from phenoscale.schema.encoders import encoder_digest
+from phenoscale.stages import plan_stage
 from phenoscale.stages.inputs import resolve_inputs
 from phenoscale.tracking.server import artifact_folder
 from tests.registry.conftest import Workplace
+from tests.support.screens import make_tiny_store
 
 ADDRESS = "models:/phenoscale-encoder@champion"
 
@@ -86,3 +93,40 @@ def test_a_fetched_encoder_brings_its_lineage_and_is_registered_again_with_newer
     version = find_version(ADDRESS, registry=Registry(workplace.runtime))
     assert version.tags["metric.recall.pairs"] == "0.5000"
     assert version.tags["stage_key"] == json.loads((registered.parent / "lineage.json").read_text())["key"]
+
+
+VERBS_WITH_ENCODERS = [
+    ("embed", "encoder", {"encoder": ADDRESS, "stores": ["{raw}"]}),
+    ("probe", "encoder", {"encoder": ADDRESS, "manifest": "{raw}"}),
+    ("probe", "champion", {"encoder": "{encoder}", "baselines": {"champion": ADDRESS}, "manifest": "{raw}"}),
+    ("import", "like", {"like": ADDRESS}),
+    ("register", "encoder", {"encoder": ADDRESS}),
+]
+
+
+def test_every_verb_that_takes_an_encoder_takes_one_by_its_address_in_the_registry(
+    workplace: Workplace, registered: Path
+) -> None:
+    raw = workplace.folder / "raw.txt"
+    for verb, name, given in VERBS_WITH_ENCODERS:
+        text = json.dumps(given).replace("{raw}", str(raw)).replace("{encoder}", str(registered))
+        stage = find_stage(verb)
+        values = {**json.loads(text), "runtime": workplace.runtime}
+        config = with_local_inputs(parse_config(stage.load_config_class(), values, source=verb))
+        inputs = {found.name: found.digest for found in plan_stage(stage.load_function(), config).inputs}
+        (expected,) = resolve_inputs({"encoder": registered})
+        matching = [found for found, digest in inputs.items() if digest == expected.digest]
+        assert any(name in found for found in matching), (verb, inputs)
+
+
+def test_a_screen_is_embedded_with_the_champion(workplace: Workplace, registered: Path) -> None:
+    encoder = load_encoder(registered).config
+    store = make_tiny_store(
+        workplace.folder / "store", num_experiments=1, num_plates=1, channels=encoder.channels
+    )
+    config = EmbedConfig(
+        encoder=ADDRESS, stores=[str(store)], match_channels_by_name=True, runtime=workplace.runtime
+    )
+    result = execute("embed", config)
+    assert result.summary["encoder_digest"] == encoder_digest(registered)
+    assert result.summary["num_shards"] == 1
