@@ -14,6 +14,7 @@ from phenoscale.operations.pipelines.pretrain import PRETRAIN
 from phenoscale.operations.pipelines.resolve import freeze, keep_config, read_config, resolve_parameters
 from phenoscale.operations.pipelines.table import PIPELINES, find_pipeline
 from phenoscale.recipes import find_recipe
+from phenoscale.storage import open_storage
 
 
 def _finished(folder, stage="ingest"):
@@ -91,3 +92,16 @@ def test_finished_screens_stand_beside_plates_or_in_their_place():
     both = make(screens=("s",), ingest={"path": "plates"})
     assert [step.name for step in both.steps][:2] == ["ingest", "curate"]
     assert make().steps[0].name == "ingest"
+
+
+def test_in_a_bucket_screens_are_frozen_and_the_config_is_kept_by_address(s3_uri):
+    storage = open_storage(s3_uri)
+    for key, stage in {"ingest/b": "ingest", "ingest/a": "ingest", "curate/c": "curate"}.items():
+        storage.write_bytes(f"{key}/_SUCCESS.json", b"{}")
+        storage.write_bytes(f"{key}/lineage.json", json.dumps({"stage": stage}).encode())
+    config = freeze(config_class(PRETRAIN)(screens=(s3_uri,), runtime={"workspace": s3_uri}))
+    assert config.screens == (f"{s3_uri}/ingest/a", f"{s3_uri}/ingest/b")
+    address = keep_config(config)
+    assert address.startswith(f"{s3_uri}/configs/")
+    assert read_config(PRETRAIN, address) == config
+    assert resolve_parameters(PRETRAIN, {"settings": address}) == config

@@ -1,6 +1,6 @@
 """Which processes of a run are alive on this machine: a run's host, its steps, and what a killed host left.
 
-<folder>/../start.lock           held while a run looks for others of its workspace
+<folder>/../.start.lock          held while a run looks for others of its workspace
 <folder>/host.lock               held by the process that started the run, while it lives
 <folder>/<step>/step.lock        held by the step's process, while it lives
 <folder>/<step>/process.json     its process id; a killed step does not remove it
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from phenoscale.errors import EXIT_RETRY, RetryError
 from phenoscale.files import write_atomic
 
-_START_LOCK: Final = "start.lock"
+_START_LOCK: Final = ".start.lock"
 _HOST_LOCK: Final = "host.lock"
 _STEP_LOCK: Final = "step.lock"
 _PROCESS: Final = "process.json"
