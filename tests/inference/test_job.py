@@ -12,6 +12,8 @@ from phenoscale.inference.config import EmbedConfig
 from phenoscale.inference.engines import ENGINES, find_engine
 from phenoscale.inference.job import Shard, open_job, run_shard
 from phenoscale.inference.stage import run_embed
+from phenoscale.schema.embeddings import read_embeddings
+from phenoscale.stages import fetch_output
 from tests.support.embedding import save_pixel_statistics
 from tests.support.screens import make_tiny_store
 
@@ -74,6 +76,18 @@ def test_shards_embedded_by_several_workers_in_any_order_make_the_same_output(pl
     assert counts(result) == (10, 0, 0, 10)
     assert result.digest == ten[1].digest
     assert embed(place, tmp_path, shard="1/3").reused, "a worker that comes too late finds it done"
+
+
+def test_workers_on_several_machines_share_a_bucket(place, ten, tmp_path, s3_uri, monkeypatch):
+    for shard in ("1/2", "0/2", ""):
+        monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path / f"machine {shard.replace('/', ' of ')}"))
+        result = embed(place, s3_uri, shard=shard)
+    assert counts(result) == (10, 0, 0, 10)
+    assert result.digest == ten[1].digest
+    after = embed(place, s3_uri, store="eleven")
+    assert counts(after) == (0, 10, 1, 11)
+    wells = read_embeddings(fetch_output(after.path) / "wells")
+    assert wells.frame["plate"].nunique() == 11
 
 
 def embed_spawned(job, opened, *, shards, output, done):
