@@ -60,7 +60,7 @@ def commit(output: Output, *, key: str, lineage: Callable[[Success], bytes]) -> 
     counted = {name: record for name, record in files.items() if _is_output(name)}
     success = Success.of(counted, key=key, elsewhere=elsewhere)
     storage.write_bytes(LINEAGE, lineage(success))
-    output.put(())  # the last look at the lease
+    output.check()
     if not storage.create_bytes(SUCCESS, success.as_bytes()):
         # a fenced runner came in between its own look and ours; what lies there now are our files
         storage.delete(SUCCESS)

@@ -158,7 +158,7 @@ class Output:
         if not self.has(part):
             return
         record = self._record(part)
-        self._check()
+        self.check()
         self._storage.delete(part_key(part))
         self._known_keys().discard(part_key(part))
         for name in record.names:
@@ -185,7 +185,7 @@ class Output:
 
     def put(self, names: Iterable[str]) -> dict[str, FileRecord]:
         """Publish files of the folder, each on its own, and return their records."""
-        self._check()
+        self.check()
         names = sorted(names)
         with ThreadPoolExecutor(_NUM_TRANSFERS) as executor:
             return dict(zip(names, executor.map(self._put, names), strict=True))
@@ -204,7 +204,7 @@ class Output:
         return FileRecord(info.size, etag=info.etag, sha256=sha256)
 
     def _enter(self, record: PartRecord) -> None:
-        self._check()
+        self.check()
         self._storage.write_bytes(part_key(record.part), record.as_bytes())
         self._known_keys().add(part_key(record.part))
         if record.request and self._place is not None:
@@ -221,7 +221,8 @@ class Output:
             self._known = {info.key for info in self._storage.list(f"{PARTS_FOLDER}/")}
         return self._known
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Stop unless this runner may still publish."""
         if self._place is not None:
             self._place.check()
 
