@@ -27,7 +27,7 @@ STARTS = {
 }
 NO_STAGE: set[str] = set()
 CHANGES = {
-    "schema/rows.py": {"probe", "benchmark", "register", "promote", "report"},
+    "schema/rows.py": {"probe", "map", "benchmark", "register", "promote", "report"},
     "screens/simulate/stage.py": {"simulate"},
     "screens/writer.py": {"ingest"},
     "screens/quality.py": {"ingest"},
