@@ -37,7 +37,7 @@ demo: $(VENV)/.installed-all  ## the whole chain on a simulated screen, as a loc
 
 test: $(VENV)/.installed-dev  ## lint, types, contracts and every test except the slow proofs
 	@mkdir -p build
-	@$(MAKE) --no-print-directory lint >build/lint.log 2>&1 & lint=$$!; status=0; \
+	@make --no-print-directory lint >build/lint.log 2>&1 & lint=$$!; status=0; \
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_FLAGS) $(TEST_WORKERS) -m "not acceptance" || status=$$?; \
 	wait $$lint || status=1; cat build/lint.log; exit $$status
 
