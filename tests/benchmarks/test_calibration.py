@@ -26,8 +26,6 @@ from phenoscale.benchmarks.relations.annotations import make_source
 from phenoscale.benchmarks.relations.recall_null import Permutations, permute_recall
 from phenoscale.benchmarks.wells.config import SignalConsistencyConfig, SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.consistency import draw_pairs, find_replicates
-from phenoscale.benchmarks.wells.magnitude import magnitude_p_values
-from phenoscale.benchmarks.wells.signal import signal_p_values
 from phenoscale.mapping.chain import fit_map
 from phenoscale.mapping.config import MapConfig
 from phenoscale.mapping.genes import arm_lookup
@@ -39,6 +37,7 @@ from phenoscale.mapping.steps.tvn import TvnStep
 from phenoscale.schema.maps import parse_map
 from tests.support.map_chains import every_step
 from tests.support.null_screens import ScreenSpec, simulate_screen
+from tests.support.well_scores import magnitude_p_values, signal_p_values
 
 _LEVEL = 0.05
 # Maps keep every nuisance of the screen, arms and guides too: names of genes are exchangeable all the same.

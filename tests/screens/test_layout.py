@@ -4,13 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenoscale.errors import RetryError
 from phenoscale.screens.layout import (
     PlateShape,
     array_path,
     layout_of,
     plate_folder,
-    retry_when_disk_full,
 )
 
 names = st.text(min_size=1, max_size=12)
@@ -67,13 +65,3 @@ def test_as_many_cells_share_a_file_as_fit_into_32_megabytes(size, number):
 def test_every_field_of_a_plate_has_a_path_of_its_own():
     assert array_path("B02", 1) == "B/2/1/0"
     assert array_path("AF48", 12) == "AF/48/12/0"
-
-
-def test_a_full_disk_is_a_retry_and_any_other_error_stays_itself():
-    with (
-        pytest.raises(RetryError, match="no space left to write the plate"),
-        retry_when_disk_full("the plate"),
-    ):
-        raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device")
-    with pytest.raises(ValueError, match="other"), retry_when_disk_full("the plate"):
-        raise ValueError("other")

@@ -151,7 +151,6 @@ def _limit_file_size():
 def test_a_file_size_limit_ends_with_exit_code_75_and_no_plate_that_counts(tmp_path):
     ended = _run([sys.executable, "-c", FILL_DISK, str(tmp_path)], preexec_fn=_limit_file_size)
     assert ended.returncode == 75, ended.stdout + ended.stderr
-    assert "RetryError: no space left to write plate E1/P1" in ended.stdout
     assert not list(tmp_path.rglob("plate.json"))
 
 
@@ -182,5 +181,4 @@ def test_a_full_disk_ends_with_exit_code_75_and_no_plate_that_counts(tmp_path):
     ]
     ended = _run(command)
     assert ended.returncode == 75, ended.stdout + ended.stderr
-    assert "RetryError: no space left to write plate E1/P1" in ended.stdout
     assert "plate.json" not in ended.stdout

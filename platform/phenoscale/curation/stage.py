@@ -27,7 +27,6 @@ from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values
 from phenoscale.schema.keys import PLATE_KEY, WELL_KEY
 from phenoscale.schema.manifest import SPLITS, FunnelStep, Manifest, StoreRef, write_manifest
-from phenoscale.screens.layout import retry_when_disk_full
 from phenoscale.screens.store import ScreenStore, common_channels, open_screen, united_channels
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
@@ -65,8 +64,7 @@ def _build(output: Output, *, config: CurateConfig, observe: Observer) -> Mappin
     if config.require_negative_controls:
         stop_if_plates_lack_negative_controls(fields, when="in the well table")
     flags = flag_stores(stores, rules=config.quality)
-    with retry_when_disk_full(str(folder / FLAGS_FILE)):
-        flags.to_parquet(folder / FLAGS_FILE, index=False)
+    flags.to_parquet(folder / FLAGS_FILE, index=False)
     fields = fields.merge(flags[["field_id", *FLAGS]], on="field_id", how="left", validate="one_to_one")
     selected, steps = select_fields(fields, config=config)
     for number, step in enumerate(steps):
@@ -80,8 +78,7 @@ def _build(output: Output, *, config: CurateConfig, observe: Observer) -> Mappin
         funnel=tuple(steps),
         channel_rule=config.channels,
     )
-    with retry_when_disk_full(f"the manifest in {folder}"):
-        write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return _summary(manifest, selected)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,38 @@ EMBEDDING = "embedding"
 _METADATA_KEY = b"phenoscale"
 
 Embeddings = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One vector per row of a frame: what embedding tables and maps have in common."""
+
+    frame: pd.DataFrame
+    embeddings: Embeddings
+
+    def __post_init__(self) -> None:
+        assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
+        assert len(self.frame) == len(self.embeddings), "one row per vector"
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of dimensions of a vector."""
+        return int(self.embeddings.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of columns and vectors, whatever the file layout."""
+        return digest_columns(self.frame, self.embeddings)
+
+    def select(self, rows_N: npt.NDArray[Any]) -> Self:
+        """The rows under a boolean mask, or at given positions."""
+        chosen = np.flatnonzero(rows_N) if rows_N.dtype == np.bool_ else rows_N
+        return replace(
+            self, frame=self.frame.iloc[chosen].reset_index(drop=True), embeddings=self.embeddings[chosen]
+        )
 
 
 def embedding_table(

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import (
     Embeddings,
-    digest_columns,
+    Vectors,
     embedding_table,
     read_metadata,
     read_parquet,
@@ -40,7 +38,7 @@ NUM_CROPS = "num_crops"
 
 
 @dataclass(frozen=True)
-class EmbeddingTable:
+class EmbeddingTable(Vectors):
     """Vectors and the well columns that say where they come from.
 
     Attributes:
@@ -53,41 +51,18 @@ class EmbeddingTable:
         pooling: how tokens became one vector.
     """
 
-    frame: pd.DataFrame
-    embeddings: Embeddings
     level: Level
     encoder: str = ""
     block: int | None = None
     pooling: str = ""
 
     def __post_init__(self) -> None:
-        assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
-        assert len(self.frame) == len(self.embeddings), "one row per vector"
+        super().__post_init__()
         object.__setattr__(self, "frame", with_screen(self.frame))
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    @property
-    def dimensions(self) -> int:
-        """Number of dimensions of a vector."""
-        return int(self.embeddings.shape[1])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the content, whatever the file layout."""
-        return digest_columns(self.frame, self.embeddings)
 
     def with_embeddings(self, embeddings_ND: Embeddings) -> EmbeddingTable:
         """The same rows with other vectors."""
         return replace(self, embeddings=embeddings_ND)
-
-    def select(self, rows_N: npt.NDArray[Any]) -> EmbeddingTable:
-        """The rows under a boolean mask, or at given positions."""
-        chosen = np.flatnonzero(rows_N) if rows_N.dtype == np.bool_ else rows_N
-        return replace(
-            self, frame=self.frame.iloc[chosen].reset_index(drop=True), embeddings=self.embeddings[chosen]
-        )
 
 
 def partition_path(folder: Path, plate: Sequence[str]) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from phenoscale.files import write_atomic
 from phenoscale.schema.columns import (
     EMBEDDING,
     Embeddings,
-    digest_columns,
+    Vectors,
     embedding_table,
     read_metadata,
     read_parquet,
@@ -43,7 +42,7 @@ LABELS = ("perturbation", "perturbation_type", "gene", "compound", "concentratio
 
 
 @dataclass(frozen=True)
-class PerturbationMap:
+class PerturbationMap(Vectors):
     """One vector per perturbation and stratum.
 
     Attributes:
@@ -54,29 +53,13 @@ class PerturbationMap:
         encoder: digest of the encoder, "" when unknown.
     """
 
-    frame: pd.DataFrame
-    embeddings: Embeddings
     steps: tuple[Mapping[str, Any], ...] = ()
     strata: tuple[str, ...] = ()
     encoder: str = ""
 
     def __post_init__(self) -> None:
-        assert self.embeddings.ndim == 2, f"embeddings have the shape {self.embeddings.shape}, not [N, D]"
-        assert len(self.frame) == len(self.embeddings), "one row per vector"
+        super().__post_init__()
         assert "perturbation" in self.frame, "a map names its perturbations"
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    @property
-    def dimensions(self) -> int:
-        """Number of dimensions of a vector."""
-        return int(self.embeddings.shape[1])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of labels and vectors, whatever the file layout."""
-        return digest_columns(self.frame, self.embeddings)
 
     @property
     def entities(self) -> npt.NDArray[np.str_]:
@@ -86,17 +69,6 @@ class PerturbationMap:
             return names
         genes = self.frame["gene"].fillna("").astype(str).to_numpy(dtype=str)
         return np.where(genes == "", names, genes)
-
-    def select(self, rows_N: npt.NDArray[Any]) -> PerturbationMap:
-        """The rows under a boolean mask, or at given positions."""
-        chosen = np.flatnonzero(rows_N) if rows_N.dtype == np.bool_ else rows_N
-        return PerturbationMap(
-            frame=self.frame.iloc[chosen].reset_index(drop=True),
-            embeddings=self.embeddings[chosen],
-            steps=self.steps,
-            strata=self.strata,
-            encoder=self.encoder,
-        )
 
     def by_stratum(self) -> list[tuple[dict[str, Any], PerturbationMap]]:
         """The map of each stratum with its values, in sorted order; one piece without strata columns."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +19,6 @@ from urllib.parse import quote
 
 import tensorstore as ts
 
-from phenoscale.errors import RetryError, is_disk_full
 from phenoscale.schema.addresses import split_address
 from phenoscale.schema.screen import Layout
 
@@ -177,19 +174,6 @@ def open_array(spec: Any, images: Any, *, path: str) -> Any:
 def is_away(error: Exception) -> bool:
     """Whether tensorstore could not reach what holds the images, so that the same read may work later."""
     return str(error).startswith(_AWAY)
-
-
-@contextmanager
-def retry_when_disk_full(what: str) -> Iterator[None]:
-    """Turn a full disk, quota or file limit into a RetryError that says what could not be written."""
-    try:
-        yield
-    except Exception as error:
-        if is_disk_full(error):
-            raise RetryError(
-                f"no space left to write {what}; free some space and run the same command again"
-            ) from error
-        raise
 
 
 def _sharded(inner_chunk: list[int], *, dtype: str) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from phenoscale.screens.layout import (
     open_array,
     open_images,
     plate_folder,
-    retry_when_disk_full,
     well_path,
 )
 from phenoscale.screens.quality import FieldMeasures, quality_table
@@ -98,9 +97,8 @@ class PlateWriter:
             width=self.format.width,
             dtype=self.format.dtype,
         )
-        with retry_when_disk_full(f"plate {self.experiment}/{self.plate}"):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            (self.folder / IMAGES_FOLDER).mkdir(parents=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / IMAGES_FOLDER).mkdir(parents=True)
         self._images = open_images(str(self.folder / IMAGES_FOLDER))
         self._spec = array_spec(self.shape)
 
@@ -145,16 +143,15 @@ class PlateWriter:
         )
         record = {"entry": asdict(entry), "format": asdict(self.format), "source_digest": source_digest}
         quality = quality_table(kept, self._measures, channels=self.format.channels)
-        with retry_when_disk_full(f"plate {self.experiment}/{self.plate}"):
-            if self._gathered:
-                self._write_gathered()
-            for name, content in self._metadata(kept, quality=quality, record=record):
-                self._await_later(self._images.write(name, content), num_bytes=len(content))
-            while self._pending:
-                self._await_oldest()
-            kept.to_parquet(self.folder / WELLS_FILE, index=False)
-            quality.to_parquet(self.folder / QUALITY_FILE, index=False)
-            write_atomic(self.folder / PLATE_FILE, (json.dumps(record, indent=2) + "\n").encode())
+        if self._gathered:
+            self._write_gathered()
+        for name, content in self._metadata(kept, quality=quality, record=record):
+            self._await_later(self._images.write(name, content), num_bytes=len(content))
+        while self._pending:
+            self._await_oldest()
+        kept.to_parquet(self.folder / WELLS_FILE, index=False)
+        quality.to_parquet(self.folder / QUALITY_FILE, index=False)
+        write_atomic(self.folder / PLATE_FILE, (json.dumps(record, indent=2) + "\n").encode())
         return entry
 
     def _write_gathered(self) -> None:
@@ -198,8 +195,7 @@ class PlateWriter:
 
     def _await_oldest(self) -> None:
         future, num_bytes = self._pending.popleft()
-        with retry_when_disk_full(f"plate {self.experiment}/{self.plate}"):
-            future.result()
+        future.result()
         self._pending_bytes -= num_bytes
 
 
@@ -212,8 +208,7 @@ def read_plate(folder: Path) -> tuple[PlateEntry, PlateFormat]:
 
 def write_header(store: Path, header: ScreenHeader) -> None:
     """Write `screen.json`, the last file of a store."""
-    with retry_when_disk_full(f"{store / SCREEN_FILE}"):
-        write_atomic(store / SCREEN_FILE, header_to_json(header).encode())
+    write_atomic(store / SCREEN_FILE, header_to_json(header).encode())
 
 
 def _window(quality: pd.DataFrame, channel: str) -> tuple[int, int]:

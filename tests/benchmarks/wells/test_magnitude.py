@@ -8,10 +8,11 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from phenoscale.benchmarks.wells.config import SIGNAL_MAGNITUDE, SignalMagnitudeConfig
-from phenoscale.benchmarks.wells.magnitude import magnitude_p_values, signal_magnitude_rows
+from phenoscale.benchmarks.wells.magnitude import signal_magnitude_rows
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import write_embeddings
+from tests.support.well_scores import magnitude_p_values
 from tests.support.wells import make_wells
 
 

@@ -8,11 +8,12 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
 from phenoscale.benchmarks.wells.config import SIGNAL_CONSISTENCY, SignalConsistencyConfig
-from phenoscale.benchmarks.wells.signal import signal_consistency_rows, signal_p_values
+from phenoscale.benchmarks.wells.signal import signal_consistency_rows
 from phenoscale.cli.main import main
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
 from phenoscale.schema.rows import RowTable
+from tests.support.well_scores import signal_p_values
 from tests.support.wells import make_wells, shifted_by
 
 

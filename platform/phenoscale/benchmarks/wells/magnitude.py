@@ -14,7 +14,6 @@ Shapes: N wells, D dimensions, G perturbations, M controls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from phenoscale.benchmarks.wells.config import SignalMagnitudeConfig
 from phenoscale.benchmarks.wells.control_fit import control_fit
 from phenoscale.benchmarks.wells.signal import SignalScores, refuse_empty_null
 from phenoscale.benchmarks.wells.tested_wells import (
-    label_codes,
     null_perturbations,
     summary_rows,
     tested_wells,
@@ -60,7 +58,7 @@ def signal_magnitude_rows(table: EmbeddingTable, *, config: SignalMagnitudeConfi
     rows, tables = [], []
     for wells in tested_wells(table):
         is_null = wells.groups["perturbation"].isin(sorted(nothing)).to_numpy()
-        scores = _score(
+        scores = magnitude_scores(
             wells.embeddings,
             wells.codes,
             is_control_N=wells.is_control,
@@ -89,29 +87,7 @@ def signal_magnitude_rows(table: EmbeddingTable, *, config: SignalMagnitudeConfi
     return rows
 
 
-def magnitude_p_values(
-    embeddings_ND: Embeddings,
-    labels_N: npt.NDArray[Any] | Sequence[str],
-    *,
-    is_control_N: Mask,
-    config: SignalMagnitudeConfig,
-) -> SignalScores:
-    """Energy distance and p-value of every perturbation of an array.
-
-    Args:
-        embeddings_ND: one vector per well.
-        labels_N: perturbation of each well; "" for wells that test none.
-        is_control_N: which wells are negative controls; they test no perturbation.
-        config: null, draws, seed; `null_perturbations` are the labels of the published null.
-    """
-    names, codes = label_codes(np.where(is_control_N, "", np.asarray(labels_N, dtype=np.str_)))
-    is_null = np.isin(names, config.null_perturbations)
-    return _score(
-        embeddings_ND, codes, is_control_N=is_control_N, names_G=names, is_null_G=is_null, config=config
-    )
-
-
-def _score(
+def magnitude_scores(
     embeddings_ND: Embeddings,
     codes_N: Positions,
     *,
@@ -120,6 +96,7 @@ def _score(
     is_null_G: Mask,
     config: SignalMagnitudeConfig,
 ) -> SignalScores:
+    """Energy distance and p-value of every perturbation under test, of arrays."""
     counts = np.bincount(codes_N[codes_N >= 0], minlength=len(names_G))
     enough = counts >= config.min_wells
     usable = enough & ~is_null_G

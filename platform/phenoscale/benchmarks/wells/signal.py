@@ -17,7 +17,6 @@ Shapes: N wells, D dimensions, G perturbations, B draws.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,6 @@ import pandas as pd
 
 from phenoscale.benchmarks.wells.config import SignalConsistencyConfig
 from phenoscale.benchmarks.wells.tested_wells import (
-    label_codes,
     null_perturbations,
     summary_rows,
     tested_wells,
@@ -97,7 +95,7 @@ def signal_consistency_rows(table: EmbeddingTable, *, config: SignalConsistencyC
         )
         batches = None if config.match == "none" else np.unique(labels, return_inverse=True)[1]
         is_null = wells.groups["perturbation"].isin(sorted(nothing)).to_numpy()
-        scores = _score(
+        scores = signal_scores(
             wells.embeddings,
             wells.codes,
             names_G=wells.groups["perturbation"].astype(str).to_numpy(dtype=np.str_),
@@ -120,28 +118,7 @@ def signal_consistency_rows(table: EmbeddingTable, *, config: SignalConsistencyC
     return rows
 
 
-def signal_p_values(
-    embeddings_ND: Embeddings,
-    labels_N: npt.NDArray[Any] | Sequence[str],
-    *,
-    config: SignalConsistencyConfig,
-    batches_N: npt.NDArray[Any] | None = None,
-) -> SignalScores:
-    """Mean cosine and p-value of every perturbation of an array.
-
-    Args:
-        embeddings_ND: one vector per well.
-        labels_N: perturbation of each well; "" for wells that test none.
-        config: null, draws, seed; `null_perturbations` are the labels of the published null.
-        batches_N: batch of each well, to draw random wells batch by batch.
-    """
-    names, codes = label_codes(np.asarray(labels_N))
-    batches = None if batches_N is None else np.unique(batches_N, return_inverse=True)[1].astype(np.intp)
-    is_null = np.isin(names, config.null_perturbations)
-    return _score(embeddings_ND, codes, names_G=names, is_null_G=is_null, batches_N=batches, config=config)
-
-
-def _score(
+def signal_scores(
     embeddings_ND: Embeddings,
     codes_N: Positions,
     *,
@@ -150,6 +127,7 @@ def _score(
     batches_N: Positions | None,
     config: SignalConsistencyConfig,
 ) -> SignalScores:
+    """Mean cosine and p-value of every perturbation under test, of arrays."""
     vectors = directions(embeddings_ND)
     found = group_mean_cosines(vectors, codes_N, num_groups=len(names_G))
     p, published = _p_values(

@@ -100,14 +100,6 @@ def _of_stratum(table: EmbeddingTable, *, stratum: Mapping[str, Any]) -> WellsUn
     )
 
 
-def label_codes(labels_N: npt.NDArray[Any]) -> tuple[npt.NDArray[np.str_], Positions]:
-    """Names of the groups, sorted, and the group of each row; -1 where the label is empty."""
-    names, codes = np.unique(np.asarray(labels_N, dtype=np.str_), return_inverse=True)
-    if len(names) and names[0] == "":
-        return names[1:], codes.astype(np.intp) - 1
-    return names, codes.astype(np.intp)
-
-
 def null_perturbations(config: SignalConfig, *, verb: str) -> frozenset[str]:
     """Perturbations that do nothing: those that are named, and unexpressed genes.
 

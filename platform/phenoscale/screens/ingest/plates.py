@@ -18,7 +18,7 @@ from phenoscale.schema.screen import PlateEntry, check_dtype
 from phenoscale.screens.ingest.fields import FieldFormat, decode_fields, probe_format
 from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.ingest.sources import SourceFiles, files_of
-from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder, retry_when_disk_full
+from phenoscale.screens.layout import QUARANTINE_FILE, SOURCES_FILE, plate_folder
 from phenoscale.screens.writer import PlateFormat, PlateWriter, read_plate
 from phenoscale.stages import Output
 
@@ -142,9 +142,8 @@ class PlateIngest:
         sources.check_unchanged()
         quarantined = _quarantined(wells, reasons=reasons)
         files = pd.DataFrame({"file": list(sources.digests), "digest": list(sources.digests.values())})
-        with retry_when_disk_full(f"plate {writer.experiment}/{writer.plate}"):
-            quarantined.to_parquet(writer.folder / QUARANTINE_FILE, index=False)
-            files.astype("str").to_parquet(writer.folder / SOURCES_FILE, index=False)
+        quarantined.to_parquet(writer.folder / QUARANTINE_FILE, index=False)
+        files.astype("str").to_parquet(writer.folder / SOURCES_FILE, index=False)
         entry = writer.commit(source_digest=digest_json(sources.digests))
         return IngestedPlate(entry, pixels, quarantined=quarantined, num_bytes_read=sources.num_bytes_read)
 

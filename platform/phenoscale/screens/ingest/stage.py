@@ -23,7 +23,7 @@ from phenoscale.screens.ingest.plan import IngestPlan
 from phenoscale.screens.ingest.plates import IngestedPlate, PixelSettings, PlateIngest, summarize_reasons
 from phenoscale.screens.ingest.readers.known import READERS
 from phenoscale.screens.ingest.sources import files_of, list_files
-from phenoscale.screens.layout import QUARANTINE_FILE, retry_when_disk_full
+from phenoscale.screens.layout import QUARANTINE_FILE
 from phenoscale.screens.writer import write_header
 from phenoscale.stages import Observer, Output, StageResult, ignore, run_stage
 
@@ -124,8 +124,7 @@ def _stop_if_too_many_are_bad(
 
 def _write_quarantine(folder: Path, plates: list[IngestedPlate]) -> None:
     quarantined = pd.concat([plate.quarantined for plate in plates], ignore_index=True)
-    with retry_when_disk_full(str(folder / QUARANTINE_FILE)):
-        quarantined.to_parquet(folder / QUARANTINE_FILE, index=False)
+    quarantined.to_parquet(folder / QUARANTINE_FILE, index=False)
 
 
 def _header(plan: IngestPlan, plates: list[IngestedPlate]) -> ScreenHeader:
