@@ -48,9 +48,11 @@ class Verb:
         return dataclasses.replace(self, value="", positional=value.positional, examples=value.examples)
 
 
-def _stage(name: str, *, examples: tuple[str, ...]) -> Verb:
+def _stage(name: str) -> Verb:
     stage = STAGES[name]
-    return Verb(stage.summary, config=stage.config, function=stage.function, is_stage=True, examples=examples)
+    return Verb(
+        stage.summary, config=stage.config, function=stage.function, is_stage=True, examples=stage.examples
+    )
 
 
 def _pipeline_verbs() -> dict[str, Verb]:
@@ -92,66 +94,19 @@ _BENCHMARKS: Final = {
     for name, line in CATALOG.items()
 }
 
+_AFTER_BENCHMARKS: Final = ("register", "promote", "report")
 VERBS: Final[dict[str, Verb]] = {
-    "simulate": _stage(
-        "simulate",
-        examples=("simulate --workspace work", "simulate --null --seed 3"),
-    ),
-    "ingest": _stage(
-        "ingest",
-        examples=("ingest --source table --path plates/fields.csv",),
-    ),
-    "curate": _stage(
-        "curate",
-        examples=("curate --stores work/ingest/KEY",),
-    ),
-    "pretrain": _stage(
-        "pretrain",
-        examples=("pretrain --manifest work/curate/KEY", "pretrain --manifest work/curate/KEY --dry-run"),
-    ),
-    "import": _stage(
-        "import",
-        examples=(
-            "import --source openphenom --weights model.safetensors --channels DNA,ER,RNA,AGP,Mito",
-            "import --source timm --preset mae_l16_in1k --weights mae.safetensors --channels DNA,ER,RNA",
-            "import --source pixel_statistics --like work/pretrain/KEY/encoder",
-        ),
-    ),
-    "probe": _stage(
-        "probe",
-        examples=("probe --encoder work/pretrain/KEY/encoder --manifest work/curate/KEY",),
-    ),
-    "embed": _stage(
-        "embed",
-        examples=("embed --encoder work/probe/KEY/encoder --manifest work/curate/KEY",),
-    ),
-    "map": _stage(
-        "map",
-        examples=("map --embeddings work/embed/KEY",),
-    ),
-    "benchmark": _stage(
-        "benchmark",
-        examples=("benchmark --maps trained=work/map/KEY --annotations pairs.csv",),
-    ),
+    **{name: _stage(name) for name in STAGES if name not in _AFTER_BENCHMARKS},
     **_BENCHMARKS,
-    "register": _stage(
-        "register",
-        examples=("register --encoder work/probe/KEY/encoder --benchmark work/benchmark/KEY",),
-    ),
-    "promote": _stage(
-        "promote",
-        examples=("promote --candidate work/register/KEY",),
-    ),
+    "register": _stage("register"),
+    "promote": _stage("promote"),
     "rollback": Verb(
         "give the champion's place back to the version before",
         config="phenoscale.registry.config:RollbackConfig",
         function="phenoscale.registry.stage:run_rollback",
         examples=("rollback --reason 'recall fell on the new screen'",),
     ),
-    "report": _stage(
-        "report",
-        examples=("report --maps trained=work/map/KEY --benchmark work/benchmark/KEY",),
-    ),
+    "report": _stage("report"),
     **_pipeline_verbs(),
     "plan training": Verb(
         "say what a training takes on GPUs of a kind: memory, FLOPs, GPU-hours, cost",

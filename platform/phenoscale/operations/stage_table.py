@@ -24,6 +24,7 @@ class Stage:
         config: its config class.
         function: what runs it.
         artifact: what Kubeflow's pages call its output.
+        examples: command lines that work, without the leading `phenoscale`.
         kind: Kubeflow's type of that output.
         shows: what Kubeflow's pages show of it besides: the numbers of its summary, or its HTML page.
         is_pure: whether its output folder is all that it does; the registry's stages also change a
@@ -36,6 +37,7 @@ class Stage:
     config: str
     function: str
     artifact: str
+    examples: tuple[str, ...]
     kind: Literal["Dataset", "Model"] = "Dataset"
     shows: Literal["", "metrics", "page"] = ""
     is_pure: bool = True
@@ -63,6 +65,7 @@ STAGES: Final[dict[str, Stage]] = {
         name="simulate",
         summary="draw a screen with a known answer: image files, a field table, the answer key",
         artifact="images",
+        examples=("simulate --workspace work", "simulate --null --seed 3"),
     ),
     "ingest": _stage(
         "screens.ingest",
@@ -70,6 +73,7 @@ STAGES: Final[dict[str, Stage]] = {
         summary="read plates into a screen store, resumable per plate, bad images set aside with a reason",
         artifact="store",
         shows="metrics",
+        examples=("ingest --source table --path plates/fields.csv",),
     ),
     "curate": _stage(
         "curation",
@@ -77,6 +81,7 @@ STAGES: Final[dict[str, Stage]] = {
         summary="choose fields and splits from stores: a manifest with its funnel",
         artifact="manifest",
         shows="metrics",
+        examples=("curate --stores work/ingest/KEY",),
     ),
     "pretrain": _stage(
         "training",
@@ -86,6 +91,7 @@ STAGES: Final[dict[str, Stage]] = {
         kind="Model",
         shows="metrics",
         check_ranks="phenoscale.training.stage:check_ranks",
+        examples=("pretrain --manifest work/curate/KEY", "pretrain --manifest work/curate/KEY --dry-run"),
     ),
     "import": _stage(
         "models",
@@ -93,6 +99,11 @@ STAGES: Final[dict[str, Stage]] = {
         summary="make an encoder without training: released weights from a file, or a baseline",
         artifact="baseline",
         kind="Model",
+        examples=(
+            "import --source openphenom --weights model.safetensors --channels DNA,ER,RNA,AGP,Mito",
+            "import --source timm --preset mae_l16_in1k --weights mae.safetensors --channels DNA,ER,RNA",
+            "import --source pixel_statistics --like work/pretrain/KEY/encoder",
+        ),
     ),
     "probe": _stage(
         "probing",
@@ -101,15 +112,21 @@ STAGES: Final[dict[str, Stage]] = {
         artifact="encoders",
         kind="Model",
         shows="metrics",
+        examples=("probe --encoder work/pretrain/KEY/encoder --manifest work/curate/KEY",),
     ),
     "embed": _stage(
-        "inference", name="embed", summary="embed the fields and wells of a screen", artifact="embeddings"
+        "inference",
+        name="embed",
+        summary="embed the fields and wells of a screen",
+        artifact="embeddings",
+        examples=("embed --encoder work/probe/KEY/encoder --manifest work/curate/KEY",),
     ),
     "map": _stage(
         "mapping",
         name="map",
         summary="turn embeddings into a map of perturbations by a declared list of steps",
         artifact="map",
+        examples=("map --embeddings work/embed/KEY",),
     ),
     "benchmark": _stage(
         "benchmarks",
@@ -117,6 +134,7 @@ STAGES: Final[dict[str, Stage]] = {
         summary="score maps and embeddings: recall, consistency, mechanism of action, batch effects",
         artifact="rows",
         shows="metrics",
+        examples=("benchmark --maps trained=work/map/KEY --annotations pairs.csv",),
     ),
     "register": _stage(
         "registry",
@@ -125,6 +143,7 @@ STAGES: Final[dict[str, Stage]] = {
         artifact="registered",
         kind="Model",
         is_pure=False,
+        examples=("register --encoder work/probe/KEY/encoder --benchmark work/benchmark/KEY",),
     ),
     "promote": _stage(
         "registry",
@@ -133,6 +152,7 @@ STAGES: Final[dict[str, Stage]] = {
         artifact="promoted",
         kind="Model",
         is_pure=False,
+        examples=("promote --candidate work/register/KEY",),
     ),
     "report": _stage(
         "reports",
@@ -140,6 +160,7 @@ STAGES: Final[dict[str, Stage]] = {
         summary="write one self-contained HTML page over the outputs of a pipeline",
         artifact="report",
         shows="page",
+        examples=("report --maps trained=work/map/KEY --benchmark work/benchmark/KEY",),
     ),
 }
 

@@ -9,7 +9,7 @@ from phenoscale.errors import UserError
 from phenoscale.files import write_atomic
 from phenoscale.stages.output import fetch_files
 from phenoscale.stages.records import LINEAGE, SUCCESS, Success, is_read_in_place, split_by_output
-from phenoscale.storage import is_remote, open_storage
+from phenoscale.storage import open_storage
 from phenoscale.storage.digests import file_names
 from phenoscale.storage.mirror import address_of, local_path, make_room, use_cached
 
@@ -29,7 +29,7 @@ def fetch_output(place: Path | str) -> Path:
         UserError: an address at which there is no output of a finished stage.
         RetryError: the store is away, or a file did not arrive as it was written.
     """
-    address = str(place) if is_remote(str(place)) else address_of(place)
+    address = address_of(place)
     if address is None:
         return Path(place)
     found = output_above(address)

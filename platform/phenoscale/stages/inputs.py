@@ -50,7 +50,7 @@ def resolve_inputs(inputs: InputPaths, *, workspace: Path | None = None) -> list
 
 def resolve_input(place: Path | str, *, name: str, workspace: Path | None = None) -> Input:
     """Return one input with its digest."""
-    address = str(place) if is_remote(str(place)) else address_of(place)
+    address = address_of(place)
     if address is not None:
         if is_remote(str(place)) and output_above(address) is None:
             return Input(name=name, uri=address, digest=digest_listing(address))

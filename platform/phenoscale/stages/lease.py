@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from phenoscale.errors import PhenoscaleError, RetryError, UserError
 from phenoscale.logs import get_logger
+from phenoscale.stages.records import read_json
 from phenoscale.storage import Storage
 
 LEASE_SUFFIX: Final = ".lease"
@@ -114,9 +115,7 @@ def _take(storage: Storage, name: str, *, stage: str, times: LeaseTimes) -> Leas
         token = _highest(storage, folder)
         is_over = True
         if token:
-            holder = _read(storage, _key(folder, token))
-            is_over = holder.get("state") == _RELEASED or _has_ended(holder)
-            age = storage.age_seconds(_key(folder, token))
+            holder, is_over, age = _sign_of_life(storage, _key(folder, token))
             if not is_over and (age is None or age <= times.expiry_seconds):
                 raise RetryError(
                     f"stage {stage} is being run by process {holder.get('pid', 'unknown')} on "
@@ -157,10 +156,14 @@ def is_live(storage: Storage, name: str, *, times: LeaseTimes = LeaseTimes()) ->
     token = _highest(storage, folder)
     if not token:
         return False
-    holder = _read(storage, _key(folder, token))
-    age = storage.age_seconds(_key(folder, token))
-    is_over = holder.get("state") == _RELEASED or _has_ended(holder)
+    _, is_over, age = _sign_of_life(storage, _key(folder, token))
     return not is_over and age is not None and age <= times.expiry_seconds
+
+
+def _sign_of_life(storage: Storage, key: str) -> tuple[dict[str, Any], bool, float | None]:
+    """Who holds a token, as far as known; whether that is over; and the age of the last sign of life."""
+    holder = read_json(storage, key)
+    return holder, holder.get("state") == _RELEASED or _has_ended(holder), storage.age_seconds(key)
 
 
 def _highest(storage: Storage, folder: str) -> int:
@@ -179,15 +182,6 @@ def _key(folder: str, token: int) -> str:
 
 def _record(holder: dict[str, Any]) -> bytes:
     return json.dumps(holder).encode()
-
-
-def _read(storage: Storage, key: str) -> dict[str, Any]:
-    """Who holds a token; an empty record, of a holder that is not known, when it cannot be read."""
-    try:
-        data = json.loads(storage.read_bytes(key))
-    except (UserError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _myself() -> dict[str, Any]:

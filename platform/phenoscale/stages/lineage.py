@@ -16,7 +16,6 @@ from phenoscale.stages.host import code_facts, host_facts
 from phenoscale.stages.inputs import Input, stage_folder
 from phenoscale.stages.records import LINEAGE, Success, read_json
 from phenoscale.stages.workspace import Workspace, open_workspace
-from phenoscale.storage import is_remote
 from phenoscale.storage.mirror import address_of, local_path
 
 Direction = Literal["upstream", "downstream"]
@@ -97,7 +96,7 @@ def output_folder(place: Path | str) -> Path | None:
 
     Of an output in a bucket it is where its copy lies on this machine, or would.
     """
-    address = str(place) if is_remote(str(place)) else address_of(place)
+    address = address_of(place)
     if address is None:
         return stage_folder(Path(place).resolve())
     found = output_above(address)
@@ -121,15 +120,19 @@ def find_output(key: str, *, workspace: Path | str) -> Path:
     )
 
 
-def outputs_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """Return the lineage record of every output of a workspace, by its name `<stage>/<key>`."""
-    storage = workspace.storage
-    names = [
+def output_names(workspace: Workspace) -> list[str]:
+    """Return the names `<stage>/<key>` of all outputs of a workspace, finished or not."""
+    return [
         f"{stage}/{key}"
-        for stage in storage.folders()
-        for key in storage.folders(stage)
+        for stage in workspace.storage.folders()
+        for key in workspace.storage.folders(stage)
         if len(key) == KEY_LENGTH and key.isalnum()
     ]
+
+
+def outputs_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return the lineage record of every output of a workspace, by its name."""
+    storage, names = workspace.storage, output_names(workspace)
     with ThreadPoolExecutor(_NUM_READERS) as executor:
         records = executor.map(lambda name: read_json(storage, f"{name}/{LINEAGE}"), names)
         return {name: record for name, record in zip(names, records, strict=True) if "key" in record}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from phenoscale.storage.mirror import address_of, local_path
+
 Observer = Callable[[int, Mapping[str, float]], None]
 """Called with (step, metrics) while a stage runs; it may watch, it may not change the numbers."""
 
@@ -38,12 +40,17 @@ class StageResult:
     seconds: float
     summary: Mapping[str, Any]
 
+    @property
+    def place(self) -> str:
+        """Where every machine finds the output: its address in a bucket, or its path."""
+        return address_of(self.path) or str(self.path)
+
     def as_json(self) -> bytes:
-        """The result for another process."""
-        return json.dumps({**dataclasses.asdict(self), "path": str(self.path)}).encode()
+        """The result for another process, of this machine or another."""
+        return json.dumps({**dataclasses.asdict(self), "path": self.place}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> StageResult:
         """The result of another process."""
         record = json.loads(data)
-        return cls(**{**record, "path": Path(record["path"])})
+        return cls(**{**record, "path": local_path(record["path"])})

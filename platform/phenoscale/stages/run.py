@@ -89,8 +89,9 @@ def run_stage(
         RetryError: another live process runs this stage, the disk is full, or the store is away.
     """
     started = time.monotonic()
-    sources = sources_digest(entry, modules=modules, root=source_root)
-    found = _prepare(stage, config=config, inputs=inputs, sources=sources)
+    found = _prepare(
+        stage, config=config, inputs=inputs, sources=sources_digest(entry, modules=modules, root=source_root)
+    )
     reused = _complete_unless_planning(found)
     if reused is not None:
         return _say_reused(reused)
@@ -118,12 +119,11 @@ def run_share(
         The complete output, where it is there already; else one with the digest "", of which parts exist.
     """
     started = time.monotonic()
-    sources = sources_digest(entry, modules=modules)
-    found = _prepare(stage, config=config, inputs=inputs, sources=sources)
+    found = _prepare(stage, config=config, inputs=inputs, sources=sources_digest(entry, modules=modules))
     reused = _complete_unless_planning(found)
     if reused is not None:
         return _say_reused(reused)
-    address = OutputAddress(found.workspace.uri, found.place, sources)
+    address = OutputAddress(found.workspace.uri, found.place, found.sources_digest)
     with _full_disk_means_retry(found.folder), open_output(address) as output:
         summary = plain(build(output))
     seconds = time.monotonic() - started

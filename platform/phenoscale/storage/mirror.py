@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from phenoscale.errors import UserError
 from phenoscale.storage.interface import Storage
-from phenoscale.storage.open import open_storage
+from phenoscale.storage.open import is_remote, open_storage
 
 _SCHEME: Final = "s3://"
 _NOTES: Final = "in-cache"
@@ -26,13 +26,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PHENOSCALE_CACHE") or Path.home() / ".cache" / "phenoscale").absolute()
 
 
-def local_path(address: str) -> Path:
-    """Return where the object or prefix at an `s3://` address lies on this machine, once it is fetched."""
-    return _buckets() / address.removeprefix(_SCHEME).rstrip("/")
+def local_path(place: str) -> Path:
+    """Return a local path itself, and where what is at an `s3://` address lies here once it is fetched."""
+    if not place.startswith(_SCHEME):
+        return Path(place)
+    return _buckets() / place.removeprefix(_SCHEME).rstrip("/")
 
 
 def address_of(path: Path | str) -> str | None:
-    """Return the `s3://` address whose copy a local path is or would be, None for any other path."""
+    """Return an address itself, and the one whose copy a local path is or would be; None for other paths."""
+    if is_remote(str(path)):
+        return str(path)
     try:
         below = Path(path).absolute().relative_to(_buckets())
     except ValueError:

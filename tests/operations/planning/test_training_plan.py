@@ -107,7 +107,7 @@ def test_a_calibration_takes_the_place_of_the_assumed_share(tmp_path):
     file.write_text(json.dumps({**record, "machine": {"device": "AMD EPYC"}}))
     with pytest.raises(UserError, match="AMD EPYC"):
         plan(model={"size": "L/8"}, num_crops=1e9, calibration=str(file))
-    with pytest.raises(UserError, match=r"absent\.json does not exist; give what bench/train\.py"):
+    with pytest.raises(UserError, match=r"absent\.json does not exist, but a calibration is needed"):
         plan(model={"size": "L/8"}, num_crops=1e9, calibration=str(tmp_path / "absent.json"))
     file.write_text("[]")
     with pytest.raises(UserError, match=r"bench/train\.py"):

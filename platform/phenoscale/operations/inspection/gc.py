@@ -18,7 +18,7 @@ from phenoscale.stages import Workspace, discard, open_workspace
 from phenoscale.stages.attempt import ATTEMPT_SUFFIX
 from phenoscale.stages.commit import read_success
 from phenoscale.stages.lease import LEASE_SUFFIX, hold_lease, is_live
-from phenoscale.stages.lineage import KEY_LENGTH, outputs_of
+from phenoscale.stages.lineage import output_names, outputs_of
 from phenoscale.stages.output import REQUESTS_FOLDER
 from phenoscale.stages.records import PARTS_FOLDER, PartRecord, read_json
 
@@ -77,7 +77,7 @@ def run_gc(config: GcConfig) -> GcReport:
     """
     workspace = open_workspace(config.runtime.workspace)
     outputs = outputs_of(workspace)
-    everything = list(_output_names(workspace))
+    everything = output_names(workspace)
     running = [name for name in _leased(workspace) if is_live(workspace.storage, name)]
     if running and config.delete:
         raise RetryError(
@@ -100,14 +100,6 @@ def run_gc(config: GcConfig) -> GcReport:
     if config.delete:
         _delete(workspace, garbage)
     return GcReport(workspace.uri, config.delete, len(set(everything) & kept), tuple(garbage))
-
-
-def _output_names(workspace: Workspace) -> Iterator[str]:
-    """Every output, finished or not."""
-    for stage in workspace.storage.folders():
-        for key in workspace.storage.folders(stage):
-            if len(key) == KEY_LENGTH and key.isalnum():
-                yield f"{stage}/{key}"
 
 
 def _leased(workspace: Workspace) -> Iterator[str]:

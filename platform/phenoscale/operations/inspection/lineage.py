@@ -9,11 +9,11 @@ from typing import Final
 
 from phenoscale.config import Runtime, require
 from phenoscale.errors import UserError
+from phenoscale.operations.addresses import MODEL
 from phenoscale.operations.inspection.config import LineageConfig
 from phenoscale.stages import LineageNode, find_output, walk_lineage
 
 _SHOWN_DIGITS: Final = 12
-_MODEL: Final = "models:/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def run_lineage(config: LineageConfig) -> LineageTree:
     """
     target = require(config, "target", verb="lineage")
     workspace = config.runtime.workspace
-    place = _registered_output(target, config.runtime) if target.startswith(_MODEL) else target
+    place = _registered_output(target, config.runtime) if target.startswith(MODEL) else target
     nodes = walk_lineage(place, workspace, direction=config.direction)
     return LineageTree(direction=config.direction, nodes=tuple(nodes))
 

@@ -2,21 +2,7 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    CHAMPION,
-    KEEP_EVERY_FIELD,
-    MAP_SECTIONS,
-    MODEL_PARAMETER,
-    PROMOTE,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    benchmark_of,
-    embed_with,
-    map_of,
-    report_on,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import At, Given, Parameter, Pipeline, Place, Section, Step
 from phenoscale.schema.rows import RECALL, RECALL_DIFFERENCE
 
@@ -40,42 +26,42 @@ Both encoders embed and map the same fields. By default one gate is asked: recal
 candidate minus champion, pair by pair, may not fall by more than 0.02. The rows are kept with the candidate's
 version.""",
     steps=(
-        *SCREEN_STEPS,
-        *(embed_with(Given(name), variant=name) for name in _RIVALS),
-        *(map_of(name) for name in _RIVALS),
-        benchmark_of(_RIVALS),
+        *links.SCREEN_STEPS,
+        *(links.embed_with(Given(name), variant=name) for name in _RIVALS),
+        *(links.map_of(name) for name in _RIVALS),
+        links.benchmark_of(_RIVALS),
         Step(
             "register",
             section="registry",
             locations={"encoder": Given(_CANDIDATE), "benchmark": At("benchmark")},
         ),
-        PROMOTE,
-        report_on(
+        links.PROMOTE,
+        links.report_on(
             _RIVALS, embeddings=_RIVALS, further={"registered": At("register"), "promoted": At("promote")}
         ),
     ),
     sections={
-        **SCREEN_SECTIONS,
-        "curate": KEEP_EVERY_FIELD,
-        **MAP_SECTIONS,
+        **links.SCREEN_SECTIONS,
+        "curate": links.KEEP_EVERY_FIELD,
+        **links.MAP_SECTIONS,
         "benchmark": Section("benchmark", defaults={"reference": _CANDIDATE}),
         "registry": Section("register", defaults={"label": _CANDIDATE}),
         "promote": Section("promote", defaults={"gates": [_GATE]}),
         "report": Section("report", defaults={"shown_map": _CANDIDATE}),
     },
     places={
-        **SCREEN_PLACES,
+        **links.SCREEN_PLACES,
         _CANDIDATE: Place(
             "the challenger: models:/NAME@ALIAS, or an encoder in the output of a stage",
             default="models:/phenoscale-encoder@candidate",
         ),
-        _CHAMPION: Place("who is challenged: models:/NAME@ALIAS, or an encoder", default=CHAMPION),
+        _CHAMPION: Place("who is challenged: models:/NAME@ALIAS, or an encoder", default=links.CHAMPION),
     },
     parameters=(
-        *SCREEN_PARAMETERS,
+        *links.SCREEN_PARAMETERS,
         Parameter(_CANDIDATE, (_CANDIDATE,)),
         Parameter(_CHAMPION, (_CHAMPION,)),
-        MODEL_PARAMETER,
+        links.MODEL_PARAMETER,
     ),
     examples=(
         "challenge --screens work/ingest/KEY",

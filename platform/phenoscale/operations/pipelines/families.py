@@ -2,26 +2,13 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    BASELINES,
-    MAP_SECTIONS,
-    PROBE_SECTIONS,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    benchmark_of,
-    embed_probed,
-    import_baseline,
-    map_of,
-    report_on,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import At, Parameter, Pipeline, Section, Step
 
 _MAE = "mae"
 _PLAIN = {"loss": {"alpha": 0.0}}
 _FAMILY = {_MAE: "mae", "mae_fourier": "mae", "ca_mae": "ca_mae", "mu_net": "mu_net", "wsl": "wsl"}
-_ENCODERS = (*_FAMILY, *BASELINES)
+_ENCODERS = (*_FAMILY, *links.BASELINES)
 
 FAMILIES: Final = Pipeline(
     name="families",
@@ -33,26 +20,26 @@ autoencoders without and with the Fourier loss, channel-agnostic, MU-Net, weakly
 untrained ViT and pixel statistics. The table at the end sets accuracy and recall beside what each training
 cost; how long each trains is for the config to say.""",
     steps=(
-        *SCREEN_STEPS,
+        *links.SCREEN_STEPS,
         *(Step("pretrain", name, section=name, locations={"manifest": At("curate")}) for name in _FAMILY),
-        *(import_baseline(name, like=At("pretrain_mae", "encoder")) for name in BASELINES),
+        *(links.import_baseline(name, like=At("pretrain_mae", "encoder")) for name in links.BASELINES),
         Step(
             "probe",
             locations={
                 "encoder": At("pretrain_mae", "encoder"),
                 "baselines": {
                     **{name: At(f"pretrain_{name}", "encoder") for name in _FAMILY if name != _MAE},
-                    **{name: At(f"import_{name}") for name in BASELINES},
+                    **{name: At(f"import_{name}") for name in links.BASELINES},
                 },
                 "manifest": At("curate"),
             },
             settings={"name": _MAE},
         ),
-        *(embed_probed(name, probed=_MAE) for name in _ENCODERS),
-        *(map_of(name) for name in _ENCODERS),
-        benchmark_of(_ENCODERS),
+        *(links.embed_probed(name, probed=_MAE) for name in _ENCODERS),
+        *(links.map_of(name) for name in _ENCODERS),
+        links.benchmark_of(_ENCODERS),
         # the page draws no embeddings: one of them says which perturbation belongs to which group
-        report_on(
+        links.report_on(
             _ENCODERS,
             embeddings=(_MAE,),
             further={
@@ -62,19 +49,19 @@ cost; how long each trains is for the config to say.""",
         ),
     ),
     sections={
-        **SCREEN_SECTIONS,
+        **links.SCREEN_SECTIONS,
         **{
             name: Section("pretrain", defaults=_PLAIN if name == _MAE else {}, fixed={"model.family": family})
             for name, family in _FAMILY.items()
         },
-        **PROBE_SECTIONS,
-        **MAP_SECTIONS,
+        **links.PROBE_SECTIONS,
+        **links.MAP_SECTIONS,
         "benchmark": Section("benchmark", defaults={"reference": _MAE}),
         "report": Section("report", defaults={"shown_map": _MAE}),
     },
-    places=SCREEN_PLACES,
+    places=links.SCREEN_PLACES,
     parameters=(
-        *SCREEN_PARAMETERS,
+        *links.SCREEN_PARAMETERS,
         Parameter("num_steps", tuple(f"{name}.num_steps" for name in _FAMILY)),
         Parameter(
             "num_processes",

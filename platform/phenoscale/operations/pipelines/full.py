@@ -2,27 +2,10 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    BASELINES,
-    MAP_SECTIONS,
-    MODEL_PARAMETER,
-    PROBE_SECTIONS,
-    PROMOTE,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    TRAINED,
-    TRAINING_PARAMETERS,
-    benchmark_of,
-    embed_probed,
-    map_of,
-    pretrain_and_probe,
-    report_on,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import At, Pipeline, Section, Step
 
-_ENCODERS = (TRAINED, *BASELINES)
+_ENCODERS = (links.TRAINED, *links.BASELINES)
 
 FULL: Final = Pipeline(
     name="full",
@@ -34,11 +17,11 @@ ones are filled in. Steps whose code, settings and inputs have not changed are r
 goes on where a killed run stopped. Without a `simulate` section the plates are those that `ingest` names, and
 `screens` may name finished screens, beside them or in their place.""",
     steps=(
-        *SCREEN_STEPS,
-        *pretrain_and_probe(),
-        *(embed_probed(name, probed=TRAINED) for name in _ENCODERS),
-        *(map_of(name) for name in _ENCODERS),
-        benchmark_of(_ENCODERS),
+        *links.SCREEN_STEPS,
+        *links.pretrain_and_probe(),
+        *(links.embed_probed(name, probed=links.TRAINED) for name in _ENCODERS),
+        *(links.map_of(name) for name in _ENCODERS),
+        links.benchmark_of(_ENCODERS),
         Step(
             "register",
             section="registry",
@@ -48,8 +31,8 @@ goes on where a killed run stopped. Without a `simulate` section the plates are 
                 "probe": At("probe"),
             },
         ),
-        PROMOTE,
-        report_on(
+        links.PROMOTE,
+        links.report_on(
             _ENCODERS,
             embeddings=_ENCODERS,
             further={
@@ -61,16 +44,16 @@ goes on where a killed run stopped. Without a `simulate` section the plates are 
         ),
     ),
     sections={
-        **SCREEN_SECTIONS,
+        **links.SCREEN_SECTIONS,
         "pretrain": Section("pretrain"),
-        **PROBE_SECTIONS,
-        **MAP_SECTIONS,
+        **links.PROBE_SECTIONS,
+        **links.MAP_SECTIONS,
         "benchmark": Section("benchmark"),
         "registry": Section("register"),
         "promote": Section("promote"),
         "report": Section("report"),
     },
-    places=SCREEN_PLACES,
-    parameters=(*SCREEN_PARAMETERS, *TRAINING_PARAMETERS, MODEL_PARAMETER),
+    places=links.SCREEN_PLACES,
+    parameters=(*links.SCREEN_PARAMETERS, *links.TRAINING_PARAMETERS, links.MODEL_PARAMETER),
     examples=("full --config demo", "full --config my-screen.yaml --workspace work"),
 )

@@ -2,19 +2,7 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    CHAMPION,
-    KEEP_EVERY_FIELD,
-    MAP_SECTIONS,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    benchmark_of,
-    embed_with,
-    map_of,
-    report_on,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import Given, Parameter, Pipeline, Place, Section
 
 _NAME = "encoder"
@@ -27,23 +15,23 @@ MAP: Final = Pipeline(
 Reads the plates, embeds every field, and makes a map, its benchmark rows and a report. Nothing is trained and
 nothing registered. No field is left out for its quality, unless the section `curate` says so.""",
     steps=(
-        *SCREEN_STEPS,
-        embed_with(Given("encoder"), variant=_NAME),
-        map_of(_NAME),
-        benchmark_of((_NAME,)),
-        report_on((_NAME,), embeddings=(_NAME,), further={}),
+        *links.SCREEN_STEPS,
+        links.embed_with(Given("encoder"), variant=_NAME),
+        links.map_of(_NAME),
+        links.benchmark_of((_NAME,)),
+        links.report_on((_NAME,), embeddings=(_NAME,), further={}),
     ),
     sections={
-        **SCREEN_SECTIONS,
-        "curate": KEEP_EVERY_FIELD,
-        **MAP_SECTIONS,
+        **links.SCREEN_SECTIONS,
+        "curate": links.KEEP_EVERY_FIELD,
+        **links.MAP_SECTIONS,
         "benchmark": Section("benchmark", defaults={"reference": _NAME}),
         "report": Section("report", defaults={"shown_map": _NAME}),
     },
     places={
-        **SCREEN_PLACES,
-        "encoder": Place("encoder: models:/NAME@ALIAS, or the output of a stage", default=CHAMPION),
+        **links.SCREEN_PLACES,
+        "encoder": Place("encoder: models:/NAME@ALIAS, or the output of a stage", default=links.CHAMPION),
     },
-    parameters=(*SCREEN_PARAMETERS, Parameter("encoder", ("encoder",))),
+    parameters=(*links.SCREEN_PARAMETERS, Parameter("encoder", ("encoder",))),
     examples=("map --ingest.path plates", "map --screens work/ingest/KEY --encoder work/probe/KEY/encoder"),
 )

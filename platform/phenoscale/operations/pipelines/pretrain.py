@@ -2,16 +2,7 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    MODEL_PARAMETER,
-    PROBE_SECTIONS,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    TRAINING_PARAMETERS,
-    pretrain_and_probe,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import At, Parameter, Pipeline, Section, Step
 
 PRETRAIN: Final = Pipeline(
@@ -22,8 +13,8 @@ PRETRAIN: Final = Pipeline(
 `screens` names the finished screens of the corpus; new plates may be ingested beside them. The candidate
 becomes champion by `run challenge` or `promote`.""",
     steps=(
-        *SCREEN_STEPS,
-        *pretrain_and_probe(),
+        *links.SCREEN_STEPS,
+        *links.pretrain_and_probe(),
         Step(
             "register",
             section="registry",
@@ -31,16 +22,16 @@ becomes champion by `run challenge` or `promote`.""",
         ),
     ),
     sections={
-        **SCREEN_SECTIONS,
+        **links.SCREEN_SECTIONS,
         "pretrain": Section("pretrain"),
-        **PROBE_SECTIONS,
+        **links.PROBE_SECTIONS,
         "registry": Section("register"),
     },
-    places=SCREEN_PLACES,
+    places=links.SCREEN_PLACES,
     parameters=(
-        *SCREEN_PARAMETERS,
-        *TRAINING_PARAMETERS,
-        Parameter(MODEL_PARAMETER.name, ("registry.name",)),
+        *links.SCREEN_PARAMETERS,
+        *links.TRAINING_PARAMETERS,
+        Parameter(links.MODEL_PARAMETER.name, ("registry.name",)),
     ),
     examples=("pretrain --screens s3://bucket/workspace --pretrain.num-epochs 50",),
 )

@@ -2,15 +2,7 @@
 
 from typing import Final
 
-from phenoscale.operations.pipelines.links import (
-    CHAMPION,
-    PROBE_SECTIONS,
-    SCREEN_PARAMETERS,
-    SCREEN_PLACES,
-    SCREEN_SECTIONS,
-    SCREEN_STEPS,
-    probe_beside_baselines,
-)
+from phenoscale.operations.pipelines import links
 from phenoscale.operations.pipelines.value import Given, Parameter, Pipeline, Place
 
 PROBE: Final = Pipeline(
@@ -20,12 +12,12 @@ PROBE: Final = Pipeline(
 
 Measures every block, and writes the encoder up to its best block. The section `probe` says what the labels
 are.""",
-    steps=(*SCREEN_STEPS, *probe_beside_baselines(Given("encoder"))),
-    sections={**SCREEN_SECTIONS, **PROBE_SECTIONS},
+    steps=(*links.SCREEN_STEPS, *links.probe_beside_baselines(Given("encoder"))),
+    sections={**links.SCREEN_SECTIONS, **links.PROBE_SECTIONS},
     places={
-        **SCREEN_PLACES,
-        "encoder": Place("encoder: models:/NAME@ALIAS, or the output of a stage", default=CHAMPION),
+        **links.SCREEN_PLACES,
+        "encoder": Place("encoder: models:/NAME@ALIAS, or the output of a stage", default=links.CHAMPION),
     },
-    parameters=(*SCREEN_PARAMETERS, Parameter("encoder", ("encoder",))),
+    parameters=(*links.SCREEN_PARAMETERS, Parameter("encoder", ("encoder",))),
     examples=("probe --encoder work/pretrain/KEY/encoder --screens work/ingest/KEY",),
 )

@@ -20,9 +20,9 @@ from phenoscale.operations.pipelines.config import PipelineConfig, config_class,
 from phenoscale.operations.pipelines.parameters import RECIPE, SETTINGS, filled_fields
 from phenoscale.operations.pipelines.value import Pipeline
 from phenoscale.recipes import find_recipe
-from phenoscale.storage import Storage, open_storage, read_uri
+from phenoscale.stages.records import LINEAGE, SUCCESS, read_json
+from phenoscale.storage import open_storage, read_uri
 
-_SUCCESS: Final = "_SUCCESS.json"
 _NUM_DIGITS: Final = 20
 
 
@@ -84,21 +84,17 @@ def read_config(pipeline: Pipeline, address: str) -> PipelineConfig:
 def _finished_screens(place: str) -> Sequence[str]:
     """The outputs of `ingest` at a place: itself, or those in a stage's folder or a workspace."""
     storage = open_storage(place)
-    if storage.exists(_SUCCESS):
+    if storage.exists(SUCCESS):
         return [place]
     folders = [*storage.folders(), *(f"ingest/{name}" for name in storage.folders("ingest"))]
-    complete = [folder for folder in sorted(folders) if storage.exists(f"{folder}/{_SUCCESS}")]
-    found = [folder for folder in complete if _stage_of(storage, folder) == "ingest"]
+    complete = [folder for folder in sorted(folders) if storage.exists(f"{folder}/{SUCCESS}")]
+    found = [name for name in complete if read_json(storage, f"{name}/{LINEAGE}").get("stage") == "ingest"]
     if found:
         return [f"{place.rstrip('/')}/{folder}" for folder in found]
     raise UserError(
         f"{place} is no finished screen and holds none; give the output of `ingest`, a folder that holds "
         "such outputs, or a workspace"
     )
-
-
-def _stage_of(storage: Storage, folder: str) -> str:
-    return str(json.loads(storage.read_bytes(f"{folder}/lineage.json"))["stage"])
 
 
 def _frozen_version(address: str, runtime: Runtime) -> str:

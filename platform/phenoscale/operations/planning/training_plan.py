@@ -16,6 +16,7 @@ from phenoscale.operations.planning.config import PlanTrainingConfig
 from phenoscale.operations.planning.published_bills import SECONDS_PER_HOUR, published_bills
 from phenoscale.operations.planning.training_bill import Layout, TrainingPlan
 from phenoscale.schema.manifest import read_manifest
+from phenoscale.schema.readable import readable
 from phenoscale.training.chips import Chip, chip_of_device, find_chip
 
 if TYPE_CHECKING:
@@ -214,16 +215,9 @@ def calibrated_mfu(file: Path, *, family: str, size: str) -> tuple[float, str]:
 
 
 def _read_record(file: Path) -> Mapping[str, Any]:
-    try:
+    way_out = "give what bench/train.py --output wrote, or --mfu"
+    with readable(file, holds="a calibration", kind="readable JSON", way_out=way_out):
         record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"calibration {file} does not exist; give what bench/train.py --output wrote, or --mfu"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{file} is not readable JSON ({error}); give what bench/train.py --output wrote"
-        ) from error
     if not isinstance(record, dict) or record.get("bench") != "train":
         raise UserError(f"{file} is not a record of bench/train.py; give what bench/train.py --output wrote")
     return record

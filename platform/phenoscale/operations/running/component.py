@@ -24,7 +24,7 @@ from phenoscale.operations.pipelines.resolve import freeze, keep_config, read_co
 from phenoscale.operations.pipelines.table import find_pipeline
 from phenoscale.operations.pipelines.value import Step
 from phenoscale.operations.running.processes import process_of_step
-from phenoscale.operations.running.records import RunRecords, open_records, place_of
+from phenoscale.operations.running.records import RunRecords, open_records
 from phenoscale.operations.running.steps import run_step
 from phenoscale.operations.stage_table import artifact_of, find_stage
 from phenoscale.stages import StageResult, fetch_output, output_digest
@@ -135,14 +135,13 @@ def _read_place(artifact: Artifact) -> str:
     place, digest = str(artifact.metadata.get("uri", "")), str(artifact.metadata.get("digest", ""))
     if not place:
         return ""
-    folder = local_path(place) if place.startswith("s3://") else Path(place)
-    if output_digest(folder) != digest:
+    if output_digest(local_path(place)) != digest:
         raise UserError(f"{place} has changed since its step ended; run the pipeline again to build it anew")
     return place
 
 
 def _write_place(artifact: Artifact, result: StageResult) -> None:
-    pointer = {"uri": place_of(result), "digest": result.digest, "stage": result.stage, "key": result.key}
+    pointer = {"uri": result.place, "digest": result.digest, "stage": result.stage, "key": result.key}
     artifact.metadata.update(pointer)
     Path(artifact.path).write_text(json.dumps(pointer, indent=1))
 

@@ -20,9 +20,9 @@ from typing import Any, Final
 from phenoscale.operations.running.steps import Known
 from phenoscale.stages import StageResult
 from phenoscale.stages.failure import Failure, failure_of, read_failure, write_failure
+from phenoscale.stages.records import read_json
 from phenoscale.stages.workspace import open_workspace
 from phenoscale.storage import Storage
-from phenoscale.storage.mirror import address_of, local_path
 
 RUNS: Final = "runs"
 _RUN: Final = "run.json"
@@ -58,21 +58,17 @@ class RunRecords:
 
     def read_facts(self) -> RunFacts | None:
         """The facts of the run, None for a run that nobody prepared."""
-        record = self._read(_RUN)
+        record = read_json(self.storage, _RUN)
         return RunFacts(**record) if record else None
 
     def write_result(self, step: str, *, result: StageResult) -> None:
         """Leave a step's result for the process that runs the pipeline."""
-        self._write(f"{step}/{_RESULT}", {**asdict(result), "path": place_of(result)})
+        self.storage.write_bytes(f"{step}/{_RESULT}", result.as_json())
 
     def read_result(self, step: str) -> StageResult | None:
         """A step's result, None while there is none."""
-        record = self._read(f"{step}/{_RESULT}")
-        if not record:
-            return None
-        place = str(record["path"])
-        path = local_path(place) if place.startswith("s3://") else Path(place)
-        return StageResult(**{**record, "path": path})
+        key = f"{step}/{_RESULT}"
+        return StageResult.from_json(self.storage.read_bytes(key)) if self.storage.exists(key) else None
 
     def write_known(self, step: str, *, known: Known) -> None:
         """Tell a step where its output is, so that it need not find its key again."""
@@ -80,7 +76,7 @@ class RunRecords:
 
     def read_known(self, step: str) -> Known | None:
         """The output that the run's host has found for a step, None when there is work to do."""
-        record = self._read(f"{step}/{_KNOWN}")
+        record = read_json(self.storage, f"{step}/{_KNOWN}")
         return Known(**record) if record else None
 
     def write_failure(self, step: str, *, error: BaseException, lines: Sequence[str]) -> None:
@@ -99,17 +95,6 @@ class RunRecords:
 
     def _write(self, key: str, record: dict[str, Any]) -> None:
         self.storage.write_bytes(key, json.dumps(record).encode())
-
-    def _read(self, key: str) -> dict[str, Any]:
-        if not self.storage.exists(key):
-            return {}
-        found: dict[str, Any] = json.loads(self.storage.read_bytes(key))
-        return found
-
-
-def place_of(result: StageResult) -> str:
-    """Where every machine finds an output: its address in a bucket, or its path."""
-    return address_of(result.path) or str(result.path)
 
 
 def open_records(workspace: str, *, run: str) -> RunRecords:

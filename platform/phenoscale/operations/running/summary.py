@@ -8,7 +8,6 @@ from pathlib import Path
 
 from phenoscale.operations.pipelines.config import PipelineConfig
 from phenoscale.operations.running.headline import HeadlineTable
-from phenoscale.operations.running.records import place_of
 from phenoscale.references import find
 from phenoscale.stages import StageResult
 
@@ -79,7 +78,7 @@ def summarize(
     from phenoscale.tracking.server import tracking_uri
 
     steps = tuple(
-        StepSummary(name, seconds.get(name, result.seconds), result.reused, place_of(result), result.digest)
+        StepSummary(name, seconds.get(name, result.seconds), result.reused, result.place, result.digest)
         for name, result in results.items()
     )
     tables: tuple[HeadlineTable, ...] = find(config.pipeline.tables)(results)
@@ -87,7 +86,7 @@ def summarize(
         name=config.name,
         steps=steps,
         tables=tables,
-        report=f"{place_of(results['report'])}/report.html" if "report" in results else "",
+        report=f"{results['report'].place}/report.html" if "report" in results else "",
         tracking_uri=tracking_uri(config.runtime),
         registered=_registered(results),
         log=str(log),
