@@ -32,6 +32,21 @@ def test_an_address_that_is_none_is_a_user_error(address: str) -> None:
         tracking_uri(Runtime(tracking_uri=address))
 
 
+def test_sqlite_in_a_bucket_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="lies in a bucket, where SQLite cannot"):
+        tracking_uri(Runtime(tracking_uri="sqlite:///s3://bucket/mlflow.db"))
+
+
+@pytest.mark.acceptance
+def test_processes_that_start_together_make_one_database(tmp_path: Path) -> None:
+    program = (
+        "from phenoscale.config import Runtime; from phenoscale.tracking.server import connect; "
+        f"connect(Runtime(workspace={str(tmp_path)!r}))"
+    )
+    together = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    assert [process.wait() for process in together] == [0, 0, 0]
+
+
 def test_a_workspace_that_is_a_file_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="give another workspace"):

@@ -11,6 +11,7 @@ from phenoscale.files import explained
 from phenoscale.stages.lease import Lease
 
 ATTEMPT_SUFFIX: Final = ".attempt-"
+SHARE_SUFFIX: Final = ".share-"
 
 
 def attempt_folder(folder: Path, *, lease: Lease) -> tuple[Path, bool]:

@@ -9,19 +9,19 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from phenoscale.config import Config, Runtime, digest_json, fingerprint
 from phenoscale.config.digests import plain
 from phenoscale.errors import PhenoscaleError, RetryError, is_disk_full
 from phenoscale.logs import get_logger, keep_last_lines, key_values
-from phenoscale.stages.attempt import attempt_folder
+from phenoscale.stages.attempt import SHARE_SUFFIX, attempt_folder
 from phenoscale.stages.commit import changed_file, commit, discard, lineage_of, read_success
 from phenoscale.stages.failure import failure_of, write_failure
 from phenoscale.stages.fetch import keep_built
 from phenoscale.stages.inputs import Input, InputPaths, inputs_digest, resolve_inputs
-from phenoscale.stages.lease import Lease, hold_lease
+from phenoscale.stages.lease import LEASE_SUFFIX, Lease, hold_lease
 from phenoscale.stages.lineage import KEY_LENGTH, lineage_record
 from phenoscale.stages.output import Output, OutputAddress, Place
 from phenoscale.stages.plan import StagePlan, stop_if_planning
@@ -132,14 +132,20 @@ def run_share(
 
 @contextlib.contextmanager
 def open_output(address: OutputAddress) -> Iterator[Output]:
-    """Open an output to publish parts in it without its lease; what is not published is lost at the end."""
+    """Open an output to publish parts in it without its lease; what is not published is lost at the end.
+
+    A lease of its own name says that this share is being built.
+    """
     workspace = open_workspace(address.workspace)
     folder = workspace.root / address.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = Place(workspace, name=address.name, check=lambda: None)
     # beside the output, where a hard link reaches it
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.share-", dir=folder.parent) as own:
-        yield Output(Path(own), sources_digest=address.sources_digest, place=place)
+    with tempfile.TemporaryDirectory(prefix=folder.name + SHARE_SUFFIX, dir=folder.parent) as own:
+        share = str(PurePosixPath(address.name).with_name(Path(own).name))
+        with hold_lease(workspace.storage, share, stage=share.partition("/")[0]):
+            yield Output(Path(own), sources_digest=address.sources_digest, place=place)
+        workspace.storage.delete_below(share + LEASE_SUFFIX)
 
 
 def _complete_unless_planning(stage: _Stage) -> StageResult | None:

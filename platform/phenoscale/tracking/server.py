@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from phenoscale.errors import UserError
 from phenoscale.storage import is_remote
@@ -50,18 +53,31 @@ def tracking_uri(runtime: Runtime) -> str:
             "http(s)://host:port, sqlite:///file.db, postgresql://... or mysql://..., or leave it empty for "
             "a file in the workspace"
         )
+    if is_local(address) and is_remote(_file_of(address)):
+        raise UserError(f"tracking_uri {address!r} lies in a bucket, where SQLite cannot; give a local file")
     return address
 
 
 def has_store(runtime: Runtime) -> bool:
-    """Whether there may be runs and models: always at a server, in a local workspace once they were kept."""
+    """Whether there may be runs and models: always at a server, in a local workspace once they were kept.
+
+    Raises:
+        UserError: a file was named in which nothing was ever kept.
+    """
     address = tracking_uri(runtime)
-    return not is_local(address) or Path(address.removeprefix("sqlite:///")).is_file()
+    found = not is_local(address) or Path(_file_of(address)).is_file()
+    if not found and (runtime.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")):
+        raise UserError(f"tracking_uri {address!r}: there is no such file; correct it")
+    return found
 
 
 def is_local(uri: str) -> bool:
     """Whether the store is a file of this machine, which is written at once instead of waited for."""
     return uri.startswith("sqlite")
+
+
+def _file_of(address: str) -> str:
+    return address.removeprefix("sqlite:///")
 
 
 def silence_mlflow() -> None:
@@ -95,11 +111,17 @@ def _client(address: str) -> MlflowClient:
         ) from error
     # The import has set MLflow's own log level, and making a client makes a new database.
     silence_mlflow()
-    return MlflowClient(tracking_uri=address, registry_uri=address)
+    with _making_of(address):
+        return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def _making_of(address: str) -> AbstractContextManager[object]:
+    """One process at a time makes a database: those that start together must not each make its tables."""
+    return FileLock(f"{_file_of(address)}.lock") if is_local(address) else nullcontext()
 
 
 def _make_folder_of(address: str) -> None:
-    file = address.removeprefix("sqlite:///")
+    file = _file_of(address)
     try:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,5 +161,4 @@ def _create_experiment(client: MlflowClient, runtime: Runtime) -> str:
 
 def artifact_folder(runtime: Runtime) -> Path:
     """Where a local store keeps its artifacts: beside the database file."""
-    file = tracking_uri(runtime).removeprefix("sqlite:///")
-    return Path(file).resolve().parent / "mlflow-artifacts"
+    return Path(_file_of(tracking_uri(runtime))).resolve().parent / "mlflow-artifacts"

@@ -10,9 +10,10 @@ from phenoscale.operations.inspection.config import GcConfig
 from phenoscale.operations.inspection.gc import run_gc
 from phenoscale.registry.config import RegisterConfig
 from phenoscale.registry.stage import run_register
-from phenoscale.stages import open_workspace, run_stage
+from phenoscale.stages import OutputAddress, open_output, open_workspace, run_stage
 from phenoscale.stages.lease import hold_lease
 from tests.support.pipeline_outputs import encoder_config, write_probe
+from tests.support.run_store import first_use
 
 
 class MadeConfig(Config):
@@ -71,6 +72,7 @@ def _name(result):
 @pytest.fixture(params=["local folder", "s3"])
 def work(request, tmp_path):
     uri = str(tmp_path / "work") if request.param == "local folder" else request.getfixturevalue("s3_uri")
+    (tmp_path / "mlflow.db").write_bytes(first_use().database)
     return Work(uri, f"sqlite:///{tmp_path}/mlflow.db")
 
 
@@ -136,6 +138,26 @@ def test_while_a_stage_is_being_built_nothing_is_removed(work):
         with pytest.raises(RetryError, match=r"ingest/0123456789abcdef0123 .*is being built"):
             work.gc(delete=True)
     assert work.has(idle)
+
+
+def test_a_share_that_is_being_built_keeps_its_output_and_what_a_dead_one_left_goes(work):
+    name = "embed/0123456789abcdef0123"
+    with open_output(OutputAddress(work.runtime.workspace, name, "sources")) as output:
+        (output.folder / "a").write_text("pixels")
+        output.publish("a", ["a"])
+        assert work.gc() == []
+        with pytest.raises(RetryError, match=rf"{name}.share-\w+ .*is being built"):
+            work.gc(delete=True)
+    (open_workspace(work.runtime.workspace).root / f"{name}.share-dead").mkdir()
+    assert work.gc(delete=True) == [name, f"{name}.share-dead"]
+    assert not [info.key for info in work.storage.list("embed/")]
+
+
+def test_a_registry_that_is_named_and_not_there_stops_the_search(work, tmp_path):
+    work.make("map", part="x")
+    (tmp_path / "mlflow.db").unlink()
+    with pytest.raises(UserError, match=r"mlflow.db': there is no such file"):
+        work.gc()
 
 
 def test_what_a_registered_encoder_was_made_from_is_kept(work):

@@ -15,7 +15,7 @@ from phenoscale.logs import get_logger
 from phenoscale.operations.inspection.config import GcConfig
 from phenoscale.operations.running.records import RUNS
 from phenoscale.stages import Workspace, discard, open_workspace
-from phenoscale.stages.attempt import ATTEMPT_SUFFIX
+from phenoscale.stages.attempt import ATTEMPT_SUFFIX, SHARE_SUFFIX
 from phenoscale.stages.commit import read_success
 from phenoscale.stages.lease import LEASE_SUFFIX, hold_lease, is_live
 from phenoscale.stages.lineage import output_names, outputs_of
@@ -86,7 +86,8 @@ def run_gc(config: GcConfig) -> GcReport:
         )
     roots = {record["key"] for record in outputs.values() if record["stage"] == _REPORT}
     roots |= _keys_of_runs(workspace, num_runs=config.keep_runs) | _registered_keys(config.runtime)
-    kept = _reached(workspace, outputs=outputs, roots=roots) | set(running)
+    kept = _reached(workspace, outputs=outputs, roots=roots)
+    kept |= {name.partition(SHARE_SUFFIX)[0] for name in running}
     garbage = [
         Garbage(name, "output" if name in outputs else "unfinished", _num_bytes(workspace, name))
         for name in everything
@@ -94,7 +95,9 @@ def run_gc(config: GcConfig) -> GcReport:
     ]
     garbage += [
         Garbage(str(path.relative_to(workspace.root)), "attempt", _folder_bytes(path))
-        for path in sorted(workspace.root.glob(f"*/*{ATTEMPT_SUFFIX}*"))
+        for suffix in (ATTEMPT_SUFFIX, SHARE_SUFFIX)
+        for path in sorted(workspace.root.glob(f"*/*{suffix}*"))
+        if path.is_dir() and not path.name.endswith(LEASE_SUFFIX)
         if path.relative_to(workspace.root).as_posix().partition(ATTEMPT_SUFFIX)[0] not in running
     ]
     if config.delete:
