@@ -70,6 +70,11 @@ def cards(items: Sequence[Markup]) -> Markup:
     return tag("div", *items, class_="cards", style=f"--columns:{columns}")
 
 
+def titled(title: str, *text: Content) -> Markup:
+    """A caption that begins with its title."""
+    return join([tag("b", f"{title}. "), *text])
+
+
 def figure(content: Markup, *, caption: Content, wide: bool = False) -> Markup:
     """A figure with the caption that tells what to see."""
     return tag(

@@ -6,6 +6,7 @@ Shapes: B resamples, G groups, N items, K classes, Q pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,14 @@ _RESAMPLES_AT_ONCE = 100
 _NORMAL_975 = 1.959963984540054
 
 
+class EstimateFields(TypedDict):
+    """What an estimate is in a row."""
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its 95 % interval."""
@@ -26,6 +35,11 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    @property
+    def as_fields(self) -> EstimateFields:
+        """The value and its interval by their names in a row."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def wilson_interval(successes: int, *, total: int) -> Estimate:

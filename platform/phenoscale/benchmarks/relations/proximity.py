@@ -118,9 +118,7 @@ def _row(source: str, pairs: tuple[Positions, Positions], *, units_ND: Array, co
         "proximity_bias",
         source,
         "probability_above",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
+        **estimate.as_fields,
         n=len(pairs[0]),
     )
 

@@ -263,9 +263,7 @@ def _source_rows(
                 source=source.source,
                 metric=metric,
                 setting=setting,
-                value=estimate.value,
-                low=estimate.low,
-                high=estimate.high,
+                **estimate.as_fields,
                 n=int(mask.sum()),
                 excluded=source.num_excluded + int(len(mask) - mask.sum()),
             )

@@ -116,9 +116,7 @@ def _difference_row(
         source=source.name,
         metric=RECALL_DIFFERENCE,
         setting=canonical_setting(lower=tails[0], upper=tails[1], chance=0.0, **interval, **settings),
-        value=found.difference.value,
-        low=found.difference.low,
-        high=found.difference.high,
+        **found.difference.as_fields,
         n=found.num_pairs,
         seed=bootstrap.seed,
     )

@@ -257,9 +257,7 @@ def _category_rows(
                 "feature_regression",
                 category,
                 metric,
-                value=estimate.value,
-                low=estimate.low,
-                high=estimate.high,
+                **estimate.as_fields,
                 **shared,
             )
         )

@@ -162,9 +162,7 @@ def moa_rows(table: EmbeddingTable, *, config: MoaConfig) -> list[Row]:
                 source=MOA,
                 metric=metric,
                 setting=setting,
-                value=estimate.value,
-                low=estimate.low,
-                high=estimate.high,
+                **estimate.as_fields,
                 n=len(found.scored),
                 excluded=treatments.num_excluded + len(treatments.frame) - len(found.scored),
             )

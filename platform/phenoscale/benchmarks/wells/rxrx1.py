@@ -206,9 +206,7 @@ def _part_rows(
                     "rxrx1",
                     cell,
                     metric,
-                    value=estimate.value,
-                    low=estimate.low,
-                    high=estimate.high,
+                    **estimate.as_fields,
                     **shared,
                 )
             )

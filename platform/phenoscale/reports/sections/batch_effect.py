@@ -8,7 +8,17 @@ from phenoscale.reports.benchmark_rows import before_and_after, skipped, step_of
 from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.inputs import ReportInputs
-from phenoscale.reports.markup import Content, Markup, explain, figure, interval, join, number, table, tag
+from phenoscale.reports.markup import (
+    Content,
+    Markup,
+    explain,
+    figure,
+    interval,
+    join,
+    number,
+    table,
+    titled,
+)
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import BATCH_EFFECT, BEFORE, CHANCE, FINAL, Row
 
@@ -38,13 +48,11 @@ def batch_effect_section(inputs: ReportInputs) -> Section:
 
 def _body(rows: Sequence[Row]) -> Markup:
     changes = _changes(rows)
-    caption = join(
-        [
-            tag("b", "How well a nuisance can be read from the embeddings. "),
-            "Balanced accuracy of a linear classifier; open points are before correction, full points after, "
-            "the dashed line is chance. Points that move left to the line are good: what is gone from the "
-            "embeddings cannot pass for biology. Below the line, too, nothing is left to read.",
-        ]
+    caption = titled(
+        "How well a nuisance can be read from the embeddings",
+        "Balanced accuracy of a linear classifier; open points are before correction, full points after, "
+        "the dashed line is chance. Points that move left to the line are good: what is gone from the "
+        "embeddings cannot pass for biology. Below the line, too, nothing is left to read.",
     )
     drawn = draw_changes(
         changes,

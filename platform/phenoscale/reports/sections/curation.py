@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phenoscale.reports.inputs import ReportInputs
-from phenoscale.reports.markup import Markup, figure, join, plural, table, tag
+from phenoscale.reports.markup import Markup, figure, join, plural, table, tag, titled
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.manifest import FunnelStep, Manifest
 
@@ -29,11 +29,9 @@ def _body(manifest: Manifest) -> Markup:
         parts.append(
             figure(
                 draw_funnel(manifest.funnel),
-                caption=join(
-                    [
-                        tag("b", "Curation funnel. "),
-                        "Each bar is what remained after a rule; red numbers are what the rule removed.",
-                    ]
+                caption=titled(
+                    "Curation funnel",
+                    "Each bar is what remained after a rule; red numbers are what the rule removed.",
                 ),
             )
         )

@@ -15,7 +15,7 @@ from phenoscale.reports.figures.dumbbells import Change, draw_changes
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import GOOD, encoder_label
 from phenoscale.reports.inputs import ReportInputs
-from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag
+from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, safe, table, tag, titled
 from phenoscale.reports.sections.scaling import scaling_part
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import BEFORE, FINAL, ORACLE, Row
@@ -111,12 +111,10 @@ def _block_figure(compared: FamilyInputs) -> Markup | None:
         name="families-blocks",
         alt="Balanced accuracy at the last and at the best block of every encoder, by probe task",
     )
-    caption = join(
-        [
-            tag("b", "Last block and best block. "),
-            "An open point is the last block, a full one the block at which the encoder was cut; the dashed "
-            "line is chance. A long arrow means that what the encoder learned does not stand at its end.",
-        ]
+    caption = titled(
+        "Last block and best block",
+        "An open point is the last block, a full one the block at which the encoder was cut; the dashed "
+        "line is chance. A long arrow means that what the encoder learned does not stand at its end.",
     )
     return figure(drawn, caption=caption)
 
@@ -142,11 +140,9 @@ def _recall_figure(found: RecallTable, index: int) -> Markup | None:
         name=f"families-recall-{index}",
         alt=f"Recall of {title} by every encoder, before and after correction",
     )
-    caption = join(
-        [
-            tag("b", f"Recall of {title}. "),
-            "Full points are corrected maps, open points the same before correction, bars 95 % intervals.",
-        ]
+    caption = titled(
+        f"Recall of {title}",
+        "Full points are corrected maps, open points the same before correction, bars 95 % intervals.",
     )
     return figure(drawn, caption=caption)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from phenoscale.reports.ancestry import Ancestor, Ancestry
 from phenoscale.reports.inputs import ReportInputs
-from phenoscale.reports.markup import Content, Markup, code, duration, figure, join, table, tag
+from phenoscale.reports.markup import Content, Markup, code, duration, figure, join, table, tag, titled
 from phenoscale.reports.sections.section import Section
 
 _BOX_WIDTH: Final = 176
@@ -22,13 +22,11 @@ def lineage_section(inputs: ReportInputs) -> Section:
     ancestry = inputs.ancestry
     body = None
     if ancestry.stages:
-        caption = join(
-            [
-                tag("b", "From raw data to this page. "),
-                "Each box is one finished stage with the first digits of its key and the time it took; an "
-                "arrow means that its output was read. Arrows that a longer way already implies are left "
-                "out.",
-            ]
+        caption = titled(
+            "From raw data to this page",
+            "Each box is one finished stage with the first digits of its key and the time it took; an "
+            "arrow means that its output was read. Arrows that a longer way already implies are left "
+            "out.",
         )
         body = join(
             [

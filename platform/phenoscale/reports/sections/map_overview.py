@@ -20,7 +20,18 @@ from phenoscale.reports.map_view import (
     same_group_share,
     view_map,
 )
-from phenoscale.reports.markup import Content, Markup, figure, join, paragraph, percent, plural, table, tag
+from phenoscale.reports.markup import (
+    Content,
+    Markup,
+    figure,
+    join,
+    paragraph,
+    percent,
+    plural,
+    table,
+    tag,
+    titled,
+)
 from phenoscale.reports.sections.section import Section
 
 MIN_POINTS = 3
@@ -76,13 +87,11 @@ def _overview(view: MapView, config: ReportConfig) -> Markup:
     points = MapPoints(
         names=view.names, groups=view.groups, hover=hover, layouts=lay_out(view, seed=config.seed)
     )
-    caption = join(
-        [
-            tag("b", "Map overview. "),
-            "Hover for names; click a legend entry to hide it, double-click to see it alone; drag to zoom, "
-            "double-click to zoom out. t-SNE keeps neighbors together, but its distances between clusters "
-            "mean nothing; PCA is linear and shows only the two strongest directions.",
-        ]
+    caption = titled(
+        "Map overview",
+        "Hover for names; click a legend entry to hide it, double-click to see it alone; drag to zoom, "
+        "double-click to zoom out. t-SNE keeps neighbors together, but its distances between clusters "
+        "mean nothing; PCA is linear and shows only the two strongest directions.",
     )
     return figure(draw_map(points), caption=caption, wide=True)
 
@@ -91,12 +100,9 @@ def _heatmap(view: MapView, config: ReportConfig) -> Markup:
     order = cluster_order(view, seed=config.seed)
     cosines = np.clip(view.units_ND[order] @ view.units_ND[order].T, -1, 1)
     sampled = f" A sample of {len(order)} is shown." if len(order) < len(view) else ""
-    caption = join(
-        [
-            tag("b", "Cosines of all pairs, clustered. "),
-            "Red blocks on the diagonal are groups of perturbations that look alike; blue is opposite."
-            + sampled,
-        ]
+    caption = titled(
+        "Cosines of all pairs, clustered",
+        "Red blocks on the diagonal are groups of perturbations that look alike; blue is opposite." + sampled,
     )
     drawn = draw_heatmap(
         cosines, names=[view.names[row] for row in order], groups=[view.groups[row] for row in order]

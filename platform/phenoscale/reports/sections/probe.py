@@ -17,6 +17,7 @@ from phenoscale.reports.markup import (
     plural,
     table,
     tag,
+    titled,
 )
 from phenoscale.reports.probe_rows import BlockCurve, ProbeTaskRows, probe_tasks
 from phenoscale.reports.sections.section import Section
@@ -115,12 +116,10 @@ def _plot(task: ProbeTaskRows, *, features: str, curves: list[BlockCurve], name:
         series=[_series(curve, index) for index, curve in enumerate(curves)],
         references=references,
     )
-    caption = join(
-        [
-            tag("b", f"Balanced accuracy per block, {_FEATURES[features]}. "),
-            "Bands are 95 % intervals from resampling groups; a ring marks the block that the encoder was "
-            "cut at. Encoders without blocks are level lines.",
-        ]
+    caption = titled(
+        f"Balanced accuracy per block, {_FEATURES[features]}",
+        "Bands are 95 % intervals from resampling groups; a ring marks the block that the encoder was "
+        "cut at. Encoders without blocks are level lines.",
     )
     return figure(drawn, caption=caption)
 

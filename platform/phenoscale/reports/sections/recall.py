@@ -18,6 +18,7 @@ from phenoscale.reports.markup import (
     percent,
     table,
     tag,
+    titled,
 )
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import (
@@ -111,12 +112,10 @@ def _steps_figure(found: RecallTable, index: int) -> Markup:
         series=series,
         references=[Reference("chance", found.chance)],
     )
-    caption = join(
-        [
-            tag("b", "Recall before and after each correction step. "),
-            "From left to right, one more step of the map is applied. Bands are 95 % intervals. A step "
-            "that lowers the trained encoder's line takes away biology together with the nuisance.",
-        ]
+    caption = titled(
+        "Recall before and after each correction step",
+        "From left to right, one more step of the map is applied. Bands are 95 % intervals. A step "
+        "that lowers the trained encoder's line takes away biology together with the nuisance.",
     )
     return figure(drawn, caption=caption)
 
@@ -203,12 +202,10 @@ def _curve_figure(found: RecallTable, index: int) -> Markup | None:
         ),
         series=[*series, chance],
     )
-    caption = join(
-        [
-            tag("b", "Recall at every threshold. "),
-            "The wider the tails, the more pairs count as recalled; what matters is the distance from the "
-            "gray line, and that the order of the encoders does not hang on one threshold.",
-        ]
+    caption = titled(
+        "Recall at every threshold",
+        "The wider the tails, the more pairs count as recalled; what matters is the distance from the "
+        "gray line, and that the order of the encoders does not hang on one threshold.",
     )
     return figure(drawn, caption=caption)
 

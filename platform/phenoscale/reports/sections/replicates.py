@@ -9,7 +9,7 @@ from phenoscale.reports.figures.bars import Point, draw_points
 from phenoscale.reports.figures.lines import Reference
 from phenoscale.reports.figures.palette import encoder_label, in_order
 from phenoscale.reports.inputs import ReportInputs
-from phenoscale.reports.markup import Markup, figure, join, missing, tag
+from phenoscale.reports.markup import Markup, figure, join, missing, titled
 from phenoscale.reports.sections.section import Section
 from phenoscale.schema.rows import (
     BEFORE,
@@ -59,13 +59,11 @@ def _consistency(rows: Sequence[Row]) -> Markup:
         name="consistency",
         alt="Replicate consistency by encoder, before and after correction",
     )
-    caption = join(
-        [
-            tag("b", "Replicate consistency. "),
-            "How far the cosines of replicates of one perturbation lie from those of different "
-            "perturbations: 0 is no difference, 1 is perfect separation. Open points are before "
-            "correction, full points after; lines are 95 % intervals from resampling perturbations.",
-        ]
+    caption = titled(
+        "Replicate consistency",
+        "How far the cosines of replicates of one perturbation lie from those of different "
+        "perturbations: 0 is no difference, 1 is perfect separation. Open points are before "
+        "correction, full points after; lines are 95 % intervals from resampling perturbations.",
     )
     return figure(drawn, caption=caption)
 
@@ -80,12 +78,10 @@ def _moa(rows: Sequence[Row], metric: str) -> Markup:
         name=f"moa-{metric.replace('_', '-')}",
         alt=f"Mechanism-of-action accuracy, {_MOA_METRICS[metric]}, by encoder",
     )
-    caption = join(
-        [
-            tag("b", f"Mechanism of action, {_MOA_METRICS[metric]}. "),
-            f"For each of {max(row.n for row in own)} treatments, the most similar treatment of another "
-            f"compound is looked up{_apart(metric)}. Lines are 95 % binomial intervals.",
-        ]
+    caption = titled(
+        f"Mechanism of action, {_MOA_METRICS[metric]}",
+        f"For each of {max(row.n for row in own)} treatments, the most similar treatment of another "
+        f"compound is looked up{_apart(metric)}. Lines are 95 % binomial intervals.",
     )
     return figure(drawn, caption=caption)
 

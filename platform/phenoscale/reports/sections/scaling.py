@@ -10,7 +10,7 @@ from phenoscale.benchmarks.published.scaling import AXES, ScalingPoint, fit_log,
 from phenoscale.reports.benchmark_rows import recall_tables, source_label
 from phenoscale.reports.families import FamilyInputs, choosing_tasks
 from phenoscale.reports.figures.trends import Trend, TrendPoint, draw_trends
-from phenoscale.reports.markup import Content, Markup, figure, interval, join, table, tag
+from phenoscale.reports.markup import Content, Markup, figure, interval, join, table, tag, titled
 from phenoscale.schema.rows import FINAL, Row
 
 _MIN_ENCODERS = 2
@@ -92,12 +92,10 @@ def _figure(alike: Sequence[ScalingPoint], index: int) -> Markup:
         name=f"scaling-{index}",
         alt=f"{name} of every trained encoder against crops, operations and parameters",
     )
-    caption = join(
-        [
-            tag("b", f"{name[0].upper()}{name[1:]} against what training took. "),
-            "The dashed line is a fit over the logarithm; of a few encoders of different families it "
-            "describes them and predicts nothing.",
-        ]
+    caption = titled(
+        f"{name[0].upper()}{name[1:]} against what training took",
+        "The dashed line is a fit over the logarithm; of a few encoders of different families it "
+        "describes them and predicts nothing.",
     )
     return figure(drawn, caption=caption)
 

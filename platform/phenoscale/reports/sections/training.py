@@ -20,6 +20,7 @@ from phenoscale.reports.markup import (
     join,
     percent,
     tag,
+    titled,
 )
 from phenoscale.reports.pictures import reconstruction_gallery
 from phenoscale.reports.sections.screen import stain_legend
@@ -63,13 +64,11 @@ def reconstruction_section(inputs: ReportInputs, *, num_shown: int) -> Section:
             )
             for name, file in kept.items()
         }
-        caption = join(
-            [
-                tag("b", "Held-out crops the model never trained on. "),
-                "Left: the patches that it sees. Middle: the hidden patches as it restores them. Right: "
-                "the truth. Contrast is that of the original in each row. A blurred but correctly placed "
-                "restoration is what a good masked autoencoder makes; single granules cannot be known.",
-            ]
+        caption = titled(
+            "Held-out crops the model never trained on",
+            "Left: the patches that it sees. Middle: the hidden patches as it restores them. Right: "
+            "the truth. Contrast is that of the original in each row. A blurred but correctly placed "
+            "restoration is what a good masked autoencoder makes; single granules cannot be known.",
         )
         parts = [
             join(
