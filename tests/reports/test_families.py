@@ -13,10 +13,9 @@ from phenoscale.reports.families import (
     CONFOUNDS,
     NOT_RECORDED,
     Columns,
-    FamilyInputs,
     family_columns,
 )
-from phenoscale.reports.inputs import TrainingFacts, read_num_parameters
+from phenoscale.reports.inputs import ReportInputs, TrainingFacts, read_num_parameters
 from phenoscale.reports.stage import run_report
 from phenoscale.schema.rows import Row, canonical_setting
 from tests.reports.conftest import Reported
@@ -44,7 +43,7 @@ def _texts(columns: Columns) -> dict[str, tuple[str, ...]]:
     return {name: tuple(cell.text for cell in cells) for name, cells in columns.cells.items()}
 
 
-INPUTS = FamilyInputs(
+INPUTS = ReportInputs(
     trainings={
         "mae": _training(cpu_seconds=61.4, num_training_crops=38_400, forward_gflops_per_crop=0.0512),
         "mu_net": _training(num_training_crops=1_000),

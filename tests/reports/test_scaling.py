@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from phenoscale.reports.families import FamilyInputs
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.sections.scaling import scaling_part, scaling_points
 from tests.reports.test_families import INPUTS, _probe, _recall, _training
 
 _SIZES = {"mae": 1, "mu_net": 2, "wsl": 3}
-_THREE = FamilyInputs(
+_THREE = ReportInputs(
     trainings={
         name: _training(num_training_crops=10**size, flops=1e12 * 100**size, paper_gflops_per_crop=7.0)
         for name, size in _SIZES.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +32,13 @@ class RegisteredVersion:
     """
 
     name: str
-    version: str
+    _: KW_ONLY
+    version: str = ""
     encoder_digest: str
-    uri: str
+    uri: str = ""
     label: str
     untrained: str
-    null_check: str
+    null_check: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     refusal: str = ""
 

@@ -24,10 +24,9 @@ from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
 from phenoscale.schema.rows import FINAL, MOA, PROBE, RECALL, ROWS_JSON, STEP, Row, rows_to_json
 from phenoscale.stages import Output
+from phenoscale.stages.records import LINEAGE
 
 logger = get_logger(__name__)
-
-LINEAGE_FILE = "lineage.json"
 
 
 def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mapping[str, Any]:
@@ -63,16 +62,10 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     version = found or registry.create(config.name, encoder=encoder, tags=tags, params=_params(described))
     if found is not None:
         registry.set_tags(found, tags=tags)
-    registry.add_evidence(
-        version,
-        files={
-            ROWS_JSON: rows_to_json(rows),
-            LINEAGE_FILE: origin.text,
-        },
-    )
+    registry.add_evidence(version, files={ROWS_JSON: rows_to_json(rows), LINEAGE: origin.text})
     registry.set_alias(version, alias=CANDIDATE)
     registered = RegisteredVersion(
-        name=version.name,
+        version.name,
         version=version.version,
         encoder_digest=digest,
         uri=version.uri,
@@ -82,13 +75,8 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
         metrics=metrics,
     )
     write_atomic(folder / REGISTERED_FILE, registered_to_json(registered).encode())
-    return {
-        "name": version.name,
-        "version": version.version,
-        "encoder_digest": digest,
-        "uri": version.uri,
-        "was_known": found is not None,
-    }
+    summary = {name: getattr(registered, name) for name in ("name", "version", "encoder_digest", "uri")}
+    return {**summary, "was_known": found is not None}
 
 
 def _origin(encoder: Path, *, config: RegisterConfig, digest: str) -> Origin:
@@ -102,7 +90,7 @@ def _origin(encoder: Path, *, config: RegisterConfig, digest: str) -> Origin:
     except UserError:
         registry = Registry(config.runtime)
         version = registry.find_by_digest(config.name, encoder_digest=digest)
-        text = registry.read_evidence(version, file=LINEAGE_FILE) if version is not None else None
+        text = registry.read_evidence(version, file=LINEAGE) if version is not None else None
         if text is None:
             raise
         return Origin(text)
@@ -112,14 +100,7 @@ def _record_refusal(folder: Path, refusal: str, *, config: RegisterConfig, diges
     """Leave the reason where `promote` and the report find it; the registry stays as it is."""
     logger.warning("the encoder is not registered: %s", refusal)
     registered = RegisteredVersion(
-        name=config.name,
-        version="",
-        encoder_digest=digest,
-        uri="",
-        label=config.label,
-        untrained=config.untrained,
-        null_check="",
-        refusal=refusal,
+        config.name, encoder_digest=digest, label=config.label, untrained=config.untrained, refusal=refusal
     )
     write_atomic(folder / REGISTERED_FILE, registered_to_json(registered).encode())
     return {"name": config.name, "version": "", "encoder_digest": digest, "refusal": refusal}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenoscale.stages import lineage_of, output_folder
+from phenoscale.stages.records import read_json
+from phenoscale.storage import open_storage
 
 if TYPE_CHECKING:
     from phenoscale.reports.config import ReportConfig
@@ -156,15 +156,6 @@ def _places(config: ReportConfig) -> Iterator[tuple[str, str]]:
 
 def _read_run(place: str) -> dict[str, bool]:
     """Which keys a pipeline run found finished: `<run>/<step>/result.json`."""
-    if not place:
-        return {}
-    results = [_read_record(file) for file in sorted(Path(place).glob("*/result.json"))]
+    storage = open_storage(place) if place else None
+    results = [read_json(storage, f"{step}/result.json") for step in storage.folders()] if storage else []
     return {str(result["key"]): bool(result.get("reused")) for result in results if "key" in result}
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

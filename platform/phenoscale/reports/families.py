@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from phenoscale.reports.benchmark_rows import RecallTable, recall_tables, source_label, step_of
 from phenoscale.reports.figures.palette import in_order
-from phenoscale.reports.inputs import TrainingFacts
+from phenoscale.reports.inputs import ReportInputs, TrainingFacts
 from phenoscale.reports.markup import interval
 from phenoscale.reports.probe_rows import ProbeTaskRows, probe_tasks
 from phenoscale.schema.rows import BEFORE, FINAL, MOA, NSC_ACCURACY, ORACLE, Row
@@ -50,37 +50,21 @@ class Columns:
     cells: Mapping[str, tuple[Cell, ...]]
 
 
-@dataclass(frozen=True)
-class FamilyInputs:
-    """What a comparison is made from.
-
-    Attributes:
-        trainings: by encoder.
-        num_parameters: of each encoder with all its blocks.
-        probe_rows: what `probe` measured.
-        rows: what `benchmark` measured.
-    """
-
-    trainings: Mapping[str, TrainingFacts]
-    num_parameters: Mapping[str, int]
-    probe_rows: Sequence[Row]
-    rows: Sequence[Row]
-
-    @property
-    def encoders(self) -> list[str]:
-        """The trained encoders, then those that no training went into."""
-        measured = [row.encoder for row in (*self.probe_rows, *self.rows)]
-        return [name for name in in_order([*self.trainings, *measured]) if name not in ("", ORACLE)]
+def compared_encoders(inputs: ReportInputs) -> list[str]:
+    """The trained encoders, then those that no training went into."""
+    measured = [row.encoder for row in (*inputs.probe_rows, *inputs.rows)]
+    return [name for name in in_order([*inputs.trainings, *measured]) if name not in ("", ORACLE)]
 
 
-def family_columns(inputs: FamilyInputs) -> list[Columns]:
+def family_columns(inputs: ReportInputs) -> list[Columns]:
     """The whole comparison: cost, then one group a probe task, an annotation source, mechanism of action."""
-    groups = [_cost(inputs)]
-    groups += [_probe(task, encoders=inputs.encoders) for task in choosing_tasks(inputs.probe_rows)]
+    encoders = compared_encoders(inputs)
+    groups = [_cost(inputs, encoders=encoders)]
+    groups += [_probe(task, encoders=encoders) for task in choosing_tasks(inputs.probe_rows)]
     groups += [_recall(found) for found in recall_tables(inputs.rows)]
     mechanisms = [row for row in inputs.rows if row.benchmark == MOA and row.metric == NSC_ACCURACY]
     if mechanisms:
-        groups.append(_mechanisms(mechanisms, encoders=inputs.encoders))
+        groups.append(_mechanisms(mechanisms, encoders=encoders))
     return groups
 
 
@@ -92,9 +76,9 @@ def choosing_tasks(rows: Sequence[Row]) -> list[ProbeTaskRows]:
     return list(tasks.values())
 
 
-def _cost(inputs: FamilyInputs) -> Columns:
+def _cost(inputs: ReportInputs, *, encoders: Iterable[str]) -> Columns:
     cells = {}
-    for name in inputs.encoders:
+    for name in encoders:
         count = inputs.num_parameters.get(name)
         training = inputs.trainings.get(name)
         spent = ("", "", "") if training is None else _spent(training)

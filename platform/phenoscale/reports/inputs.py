@@ -17,6 +17,8 @@ from phenoscale.schema.readable import readable
 from phenoscale.schema.rows import Row, read_rows
 from phenoscale.screens.store import open_screen
 from phenoscale.stages import lineage_of, output_folder
+from phenoscale.stages.records import read_json
+from phenoscale.storage import open_storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +118,8 @@ def read_inputs(config: ReportConfig) -> ReportInputs:
         maps=maps,
         oracle=read_map(config.oracle) if config.oracle else None,
         groups=_read_groups(config, maps=maps),
-        registered=_read_json(config.registered, "registered.json"),
-        promoted=_read_json(config.promoted, "promotion.json"),
+        registered=read_json(open_storage(config.registered), "registered.json") if config.registered else {},
+        promoted=read_json(open_storage(config.promoted), "promotion.json") if config.promoted else {},
         ancestry=read_ancestry(config),
     )
 
@@ -135,7 +137,7 @@ def read_training(folder: Path) -> TrainingFacts:
         {**timed.get(record["step"], {}), **record}
         for record in _read_lines(folder / "metrics.jsonl") or live
     ]
-    lineage = _read_json(str(folder), "lineage.json")
+    lineage = lineage_of(folder)
     pictures = folder / "reconstructions.npz"
     return TrainingFacts(
         records=[{key: value for key, value in record.items() if value is not None} for record in records],
@@ -149,7 +151,7 @@ def read_training(folder: Path) -> TrainingFacts:
 def read_num_parameters(probe: Path) -> dict[str, int]:
     """Parameters of each probed encoder before it was cut, as the stages say that made them."""
     found: dict[str, int] = {}
-    for name, entry in _read_json(str(probe), "lineage.json").get("inputs", {}).items():
+    for name, entry in lineage_of(probe).get("inputs", {}).items():
         folder = output_folder(entry["uri"]) if name.startswith(_PROBED) and entry.get("key") else None
         summary = lineage_of(folder).get("summary", {}) if folder else {}
         count = summary.get("num_encoder_parameters", summary.get("num_parameters"))
@@ -207,14 +209,6 @@ def _pairs(frame: pd.DataFrame, name: str, *, column: str) -> dict[str, str]:
     known = frame[[name, column]].fillna("").astype(str)
     known = known[known[column] != ""]
     return dict(zip(known[name], known[column], strict=True))
-
-
-def _read_json(place: str, name: str) -> dict[str, Any]:
-    file = Path(place) / name
-    if not place or not file.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
 
 
 def _read_lines(file: Path) -> list[dict[str, float]]:

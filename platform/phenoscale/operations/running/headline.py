@@ -86,8 +86,8 @@ def encoder_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, .
 
 def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, ...]:
     """What each of several encoders cost and knows: the columns of the report's table, group by group."""
-    from phenoscale.reports.families import FamilyInputs, family_columns
-    from phenoscale.reports.inputs import read_num_parameters, read_training
+    from phenoscale.reports.families import family_columns
+    from phenoscale.reports.inputs import ReportInputs, read_num_parameters, read_training
 
     trainings = {
         step.removeprefix("pretrain_"): fetch_output(result.path)
@@ -95,7 +95,7 @@ def families_tables(results: Mapping[str, StageResult]) -> tuple[HeadlineTable, 
         if result.stage == "pretrain"
     }
     probe = fetch_output(results["probe"].path)
-    inputs = FamilyInputs(
+    inputs = ReportInputs(
         trainings={name: read_training(place) for name, place in trainings.items()},
         num_parameters=read_num_parameters(probe),
         probe_rows=read_rows(probe),

@@ -6,8 +6,8 @@ from phenoscale.reports.benchmark_rows import RecallTable, recall_tables, source
 from phenoscale.reports.families import (
     NOT_RECORDED,
     Cell,
-    FamilyInputs,
     choosing_tasks,
+    compared_encoders,
     family_columns,
 )
 from phenoscale.reports.figures.bars import Point, draw_points
@@ -25,12 +25,6 @@ def families_section(inputs: ReportInputs) -> Section | None:
     """The comparison of several trainings; None for a report on one."""
     if len(inputs.trainings) < 2:
         return None
-    compared = FamilyInputs(
-        trainings=inputs.trainings,
-        num_parameters=inputs.num_parameters,
-        probe_rows=inputs.probe_rows,
-        rows=inputs.rows,
-    )
     recalls = recall_tables(inputs.rows)
     return Section(
         name="families",
@@ -38,22 +32,22 @@ def families_section(inputs: ReportInputs) -> Section | None:
         lead="What does each family of models learn from the same screen, and what does that cost?",
         body=join(
             [
-                _table(compared),
-                _notes(compared),
-                _block_figure(compared),
+                _table(inputs),
+                _notes(inputs),
+                _block_figure(inputs),
                 *(_recall_figure(found, index) for index, found in enumerate(recalls)),
-                scaling_part(compared),
+                scaling_part(inputs),
             ]
         ),
     )
 
 
-def _table(compared: FamilyInputs) -> Markup:
+def _table(inputs: ReportInputs) -> Markup:
     """All groups of columns in one table, a line per encoder and the lines that say what to compare with."""
-    groups = family_columns(compared)
+    groups = family_columns(inputs)
     header = ["", *(f"{group.subject} {head}".strip() for group in groups for head in group.heads)]
     names = list(dict.fromkeys(name for group in groups for name in group.cells))
-    names.sort(key=lambda name: name not in compared.encoders)
+    names.sort(key=lambda name: name not in compared_encoders(inputs))
     rows: list[list[Content]] = [
         [
             encoder_label(name),
@@ -75,23 +69,23 @@ def _stacked(cell: Cell) -> Markup:
     return join([cell.number, tag("br"), tag("span", cell.interval, class_="interval")])
 
 
-def _notes(compared: FamilyInputs) -> Markup:
+def _notes(inputs: ReportInputs) -> Markup:
     text = (
         "CPU seconds are those of all training processes; GFLOP per crop is one forward pass, decoder and "
         "masking included, of which a training step takes about three. The best block of an encoder is the "
         "one at which it was cut, as the choosing task says; the last block is the end of the whole encoder. "
         "Brackets are 95 % intervals."
     )
-    if "wsl" in compared.trainings:
+    if "wsl" in inputs.trainings:
         text += (
             " A weakly supervised encoder was trained on the labels of its wells: a probe of the same label "
             "partly repeats its training."
         )
-    silent = any(training.cpu_seconds is None for training in compared.trainings.values())
+    silent = any(training.cpu_seconds is None for training in inputs.trainings.values())
     return paragraph(text + (f" {NOT_RECORDED.capitalize()}: by an older training." if silent else ""))
 
 
-def _block_figure(compared: FamilyInputs) -> Markup | None:
+def _block_figure(inputs: ReportInputs) -> Markup | None:
     changes = [
         Change(
             panel=task.task.replace("_", " "),
@@ -100,7 +94,7 @@ def _block_figure(compared: FamilyInputs) -> Markup | None:
             after=curve.shown.value or 0.0,
             chance=task.chance,
         )
-        for task in choosing_tasks(compared.probe_rows)
+        for task in choosing_tasks(inputs.probe_rows)
         for curve in task.curves["embedding"]
     ]
     if not changes:

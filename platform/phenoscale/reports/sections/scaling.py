@@ -8,15 +8,16 @@ import numpy as np
 
 from phenoscale.benchmarks.published.scaling import AXES, ScalingPoint, fit_log, scaling_rows, together
 from phenoscale.reports.benchmark_rows import recall_tables, source_label
-from phenoscale.reports.families import FamilyInputs, choosing_tasks
+from phenoscale.reports.families import choosing_tasks
 from phenoscale.reports.figures.trends import Trend, TrendPoint, draw_trends
+from phenoscale.reports.inputs import ReportInputs
 from phenoscale.reports.markup import Content, Markup, figure, interval, join, table, tag, titled
 from phenoscale.schema.rows import FINAL, Row
 
 _MIN_ENCODERS = 2
 
 
-def scaling_part(compared: FamilyInputs) -> Markup | None:
+def scaling_part(compared: ReportInputs) -> Markup | None:
     """A figure for each metric, and one table of slopes; None where encoders of two sizes are not there."""
     points = scaling_points(compared)
     figures = [
@@ -27,7 +28,7 @@ def scaling_part(compared: FamilyInputs) -> Markup | None:
     return join([tag("h3", "Scaling"), *figures, _table(scaling_rows(points))])
 
 
-def scaling_points(compared: FamilyInputs) -> list[ScalingPoint]:
+def scaling_points(compared: ReportInputs) -> list[ScalingPoint]:
     """Corrected recall and the probes of the chosen blocks of every trained encoder, with what it took."""
     rows = [
         *(
@@ -49,7 +50,7 @@ def scaling_points(compared: FamilyInputs) -> list[ScalingPoint]:
     return [_point(row, compared) for row in rows]
 
 
-def _point(row: Row, compared: FamilyInputs) -> ScalingPoint:
+def _point(row: Row, compared: ReportInputs) -> ScalingPoint:
     summary = compared.trainings[row.encoder].summary
     crops, per_crop = summary.get("num_training_crops"), summary.get("paper_gflops_per_crop")
     return ScalingPoint(
