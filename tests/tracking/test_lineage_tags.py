@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phenoscale.tracking.lineage_tags import dataset_inputs, lineage_metrics, lineage_tags
+from phenoscale.tracking.lineage_tags import lineage_metrics, lineage_tags
 
 LINEAGE = {
     "stage": "embed",
@@ -13,7 +13,7 @@ LINEAGE = {
     "code": {"git_commit": "abc", "dirty": False, "version": "0.1.0", "image_digest": None},
     "inputs": {
         "encoder": {"uri": "ws/probe/1", "digest": "e" * 64, "stage": "probe"},
-        "stores": [{"uri": "a", "digest": "1"}, {"uri": "b", "digest": "2"}],
+        "stores[0]": {"uri": "a", "digest": "1"},
     },
     "summary": {"num_wells": 12, "splits": {"train": 3}, "name": "x", "ok": True},
 }
@@ -26,11 +26,6 @@ def test_tags_hold_what_is_known_and_leave_out_the_rest() -> None:
     assert tags["git_commit"] == tags["mlflow.source.git.commit"] == "abc"
     assert tags["git_dirty"] == "False"
     assert "image_digest" not in tags
-
-
-def test_each_input_is_a_data_set_and_several_places_are_counted() -> None:
-    names = {entry.name: (entry.digest, entry.context) for entry in dataset_inputs(LINEAGE)}
-    assert names == {"encoder": ("e" * 64, "probe"), "stores.0": ("1", "input"), "stores.1": ("2", "input")}
 
 
 def test_metrics_are_the_numeric_leaves_of_the_summary() -> None:

@@ -27,7 +27,6 @@ class KsTest:
         statistic: largest distance of the distribution functions.
         sign: 1 where the first sample is the larger one at that place, -1 where it is the smaller.
         p: two-sided.
-        larger_statistic: largest distance in the direction in which the first sample is larger.
         p_larger: one-sided, against a first sample that is larger.
         size: (n, m).
     """
@@ -35,7 +34,6 @@ class KsTest:
     statistic: float
     sign: int
     p: float
-    larger_statistic: float
     p_larger: float
     size: tuple[int, int]
 
@@ -67,7 +65,7 @@ def ks_test(first_n: Array, second: Iterable[Array]) -> KsTest:
         p, p_larger = _scipy_p_values(ranked, np.concatenate(blocks))
     else:
         p, p_larger = _asymptotic_p_values(statistic, larger, size=(n, m))
-    return KsTest(statistic, 1 if larger >= smaller else -1, p, larger, p_larger, (n, m))
+    return KsTest(statistic, 1 if larger >= smaller else -1, p, p_larger, (n, m))
 
 
 def _scipy_p_values(first_n: Array, second_m: Array) -> tuple[float, float]:

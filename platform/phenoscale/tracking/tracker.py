@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenoscale.errors import RetryError
-from phenoscale.tracking.lineage_tags import dataset_inputs, lineage_metrics, lineage_tags
+from phenoscale.tracking.lineage_tags import lineage_metrics, lineage_tags
 from phenoscale.tracking.outbox import Outbox, OutboxTimes
 from phenoscale.tracking.server import connect, experiment_id, is_local, tracking_uri
 
@@ -82,13 +82,8 @@ class Tracker:
         self.log_artifact(path, folder="figures")
 
     def log_artifact(self, path: Path | str, *, folder: str = "") -> None:
-        """Log a file, or a folder with everything in it, as an artifact of the run."""
-        source = str(path)
-        if Path(path).is_dir():
-            target = "/".join(part for part in (folder, Path(path).name) if part)
-            self._outbox.put(lambda: self._client.log_artifacts(self._run_id, source, target))
-        else:
-            self._outbox.put(lambda: self._client.log_artifact(self._run_id, source, folder or None))
+        """Log a file as an artifact of the run."""
+        self._outbox.put(lambda: self._client.log_artifact(self._run_id, str(path), folder or None))
 
     def log_dataset(self, name: str, *, digest: str, uri: str, context: str) -> None:
         """Record an input of the run as an MLflow data set, by its digest."""
@@ -103,14 +98,12 @@ class Tracker:
         """Mirror a stage's lineage.json: tags, input data sets, the summary's numbers, the file itself."""
         lineage = json.loads(Path(file).read_text(encoding="utf-8"))
         self.set_tags(lineage_tags(lineage))
-        for entry in dataset_inputs(lineage):
-            self.log_dataset(entry.name, digest=entry.digest, uri=entry.uri, context=entry.context)
+        for name, entry in lineage.get("inputs", {}).items():
+            self.log_dataset(
+                name, digest=entry["digest"], uri=entry["uri"], context=entry.get("stage") or "input"
+            )
         self.log_metrics(0, lineage_metrics(lineage))
         self.log_artifact(file)
-
-    def flush(self, *, timeout_seconds: float = 30.0) -> bool:
-        """Wait until everything logged so far is with the server."""
-        return self._outbox.flush(timeout_seconds=timeout_seconds)
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run with MLflow's word for how it went: FINISHED, FAILED or KILLED."""

@@ -21,49 +21,38 @@ class Chip:
         marks: words of the device name that torch reports, in capitals; all must be in it.
         bf16_flops: dense operations a second in bf16; for the T4, which lacks it, in fp16.
         memory_gib: memory as the maker prints it: GB on the data sheet, but of 2^30 bytes.
-        link_gb_per_second: to the other GPUs of a node in one direction, by NVLink or, without it, by PCIe.
     """
 
     name: str
     marks: tuple[str, ...]
     bf16_flops: float
     memory_gib: float
-    link_gb_per_second: float
 
 
 # The first chip that fits a device's name wins: special forms stand before the ordinary one.
 CHIPS: Final[dict[str, Chip]] = {
-    # A100 data sheet (2021): 312 TFLOPS; NVLink 600 GB/s in both directions together
-    "a100-40gb": Chip(
-        name="A100-40GB", marks=("A100", "40GB"), bf16_flops=312e12, memory_gib=40, link_gb_per_second=300
-    ),
-    "a100": Chip(name="A100-80GB", marks=("A100",), bf16_flops=312e12, memory_gib=80, link_gb_per_second=300),
-    # H100 data sheet (2023), with sparsity: SXM 1,979, 900 GB/s; PCIe 1,513, 600 GB/s over bridges; NVL
-    # 1,671, 94 GB, 600 GB/s
-    "h100-pcie": Chip(
-        name="H100 PCIe", marks=("H100", "PCIE"), bf16_flops=756e12, memory_gib=80, link_gb_per_second=300
-    ),
-    "h100-nvl": Chip(
-        name="H100 NVL", marks=("H100", "NVL"), bf16_flops=835e12, memory_gib=94, link_gb_per_second=300
-    ),
-    "h100": Chip(name="H100 SXM", marks=("H100",), bf16_flops=989e12, memory_gib=80, link_gb_per_second=450),
+    # A100 data sheet (2021): 312 TFLOPS
+    "a100-40gb": Chip(name="A100-40GB", marks=("A100", "40GB"), bf16_flops=312e12, memory_gib=40),
+    "a100": Chip(name="A100-80GB", marks=("A100",), bf16_flops=312e12, memory_gib=80),
+    # H100 data sheet (2023), with sparsity: SXM 1,979; PCIe 1,513; NVL 1,671, 94 GB
+    "h100-pcie": Chip(name="H100 PCIe", marks=("H100", "PCIE"), bf16_flops=756e12, memory_gib=80),
+    "h100-nvl": Chip(name="H100 NVL", marks=("H100", "NVL"), bf16_flops=835e12, memory_gib=94),
+    "h100": Chip(name="H100 SXM", marks=("H100",), bf16_flops=989e12, memory_gib=80),
     # GH200 data sheet (2023): the GPU of the H100 SXM, 96 or 144 GB
-    "gh200": Chip(name="GH200", marks=("GH200",), bf16_flops=989e12, memory_gib=96, link_gb_per_second=450),
-    # H200 data sheet (2024): SXM 1,979 with sparsity, 141 GB, 900 GB/s; NVL 1,671 with sparsity
-    "h200-nvl": Chip(
-        name="H200 NVL", marks=("H200", "NVL"), bf16_flops=835e12, memory_gib=141, link_gb_per_second=450
-    ),
-    "h200": Chip(name="H200 SXM", marks=("H200",), bf16_flops=989e12, memory_gib=141, link_gb_per_second=450),
-    # DGX B200 data sheet (2024): 8 GPUs 36 PFLOPS bf16 with sparsity, 1,440 GB, NVLink 1.8 TB/s a GPU
-    "b200": Chip(name="B200", marks=("B200",), bf16_flops=2250e12, memory_gib=180, link_gb_per_second=900),
-    # L4 data sheet (2023): 242 with sparsity, 24 GB, PCIe 4.0 x16 at 64 GB/s in both directions together
-    "l4": Chip(name="L4", marks=("L4",), bf16_flops=121e12, memory_gib=24, link_gb_per_second=32),
-    # L40S data sheet (2023): 362.05 dense, 48 GB, PCIe 4.0 x16
-    "l40s": Chip(name="L40S", marks=("L40S",), bf16_flops=362e12, memory_gib=48, link_gb_per_second=32),
-    # A10 data sheet (2021): 125 dense, 24 GB, PCIe 4.0 x16
-    "a10": Chip(name="A10", marks=("A10",), bf16_flops=125e12, memory_gib=24, link_gb_per_second=32),
-    # T4 data sheet (2019): 65 in fp16 (no bf16), 16 GB, PCIe 3.0 x16 at 32 GB/s in both directions together
-    "t4": Chip(name="T4", marks=("T4",), bf16_flops=65e12, memory_gib=16, link_gb_per_second=16),
+    "gh200": Chip(name="GH200", marks=("GH200",), bf16_flops=989e12, memory_gib=96),
+    # H200 data sheet (2024): SXM 1,979 with sparsity, 141 GB; NVL 1,671 with sparsity
+    "h200-nvl": Chip(name="H200 NVL", marks=("H200", "NVL"), bf16_flops=835e12, memory_gib=141),
+    "h200": Chip(name="H200 SXM", marks=("H200",), bf16_flops=989e12, memory_gib=141),
+    # DGX B200 data sheet (2024): 8 GPUs 36 PFLOPS bf16 with sparsity, 1,440 GB
+    "b200": Chip(name="B200", marks=("B200",), bf16_flops=2250e12, memory_gib=180),
+    # L4 data sheet (2023): 242 with sparsity, 24 GB
+    "l4": Chip(name="L4", marks=("L4",), bf16_flops=121e12, memory_gib=24),
+    # L40S data sheet (2023): 362.05 dense, 48 GB
+    "l40s": Chip(name="L40S", marks=("L40S",), bf16_flops=362e12, memory_gib=48),
+    # A10 data sheet (2021): 125 dense, 24 GB
+    "a10": Chip(name="A10", marks=("A10",), bf16_flops=125e12, memory_gib=24),
+    # T4 data sheet (2019): 65 in fp16 (no bf16), 16 GB
+    "t4": Chip(name="T4", marks=("T4",), bf16_flops=65e12, memory_gib=16),
 }
 
 

@@ -25,13 +25,13 @@ import pyarrow as pa
 
 from phenoscale.benchmarks.gene_sets.config import ClustersConfig
 from phenoscale.benchmarks.gene_sets.set_files import GeneSets, sets_in_map
+from phenoscale.benchmarks.mean_rows import mean_rows
 from phenoscale.benchmarks.relations.recall import under_test
 from phenoscale.errors import UserError
 from phenoscale.schema.columns import Embeddings, write_parquet
 from phenoscale.schema.maps import PerturbationMap
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
-from phenoscale.stats.intervals import bootstrap_mean
 from phenoscale.stats.ks_test import ks_test
 from phenoscale.stats.mean_cosines import directions, draw_distinct, drawn_sums
 from phenoscale.stats.p_values import q_values, upper_p_values
@@ -197,21 +197,8 @@ def _summary(
         "mean_within_minus_between": table["within_mean"] - table["between_mean"],
         "mean_ks_statistic": table["ks_statistic"],
     }
-    rows = []
-    for metric, values in below.items():
-        estimate = bootstrap_mean(
-            values.to_numpy(np.float64), num_resamples=config.num_resamples, seed=config.seed
-        )
-        rows.append(
-            Row(
-                benchmark="clusters",
-                source="",
-                metric=metric,
-                setting=setting,
-                **estimate.as_fields,
-                n=len(table),
-                excluded=excluded,
-                seed=config.seed,
-            )
-        )
-    return rows
+    return mean_rows(
+        {metric: values.to_numpy() for metric, values in below.items()},
+        row=Row("clusters", "", "", setting, excluded=excluded, seed=config.seed),
+        num_resamples=config.num_resamples,
+    )

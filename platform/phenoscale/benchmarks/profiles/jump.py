@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from phenoscale.benchmarks.mean_rows import mean_rows
 from phenoscale.benchmarks.profiles.average_precision import JudgedGroups, RankedQueries, judge
 from phenoscale.benchmarks.profiles.config import (
     JumpColumns,
@@ -32,7 +33,6 @@ from phenoscale.benchmarks.profiles.profile_tables import (
 from phenoscale.benchmarks.profiles.rankings import PairRule, rank_labels, rank_rows
 from phenoscale.errors import UserError
 from phenoscale.schema.rows import Row, canonical_setting
-from phenoscale.stats.intervals import bootstrap_mean
 
 DETECTION, SIBLINGS, MATCHING = "jump_detection", "jump_siblings", "jump_gene_compound"
 
@@ -193,26 +193,15 @@ def retrieval_rows(
     }
     if significance.p_values == "geometric-mean":
         del shared["null_rows"]  # means nothing there
-    measured = {
-        "fraction_retrieved": judged.is_retrieved.astype(np.float64),
-        "mean_average_precision": judged.mean_average_precision,
-    }
-    rows = []
-    for metric, values in measured.items():
-        estimate = bootstrap_mean(values, num_resamples=significance.num_resamples, seed=significance.seed)
-        rows.append(
-            Row(
-                benchmark=benchmark,
-                source=source,
-                metric=metric,
-                setting=canonical_setting(**shared),
-                **estimate.as_fields,
-                n=len(values),
-                excluded=judged.num_excluded,
-                seed=significance.seed,
-            )
-        )
-    return rows
+    setting = canonical_setting(**shared)
+    return mean_rows(
+        {
+            "fraction_retrieved": judged.is_retrieved,
+            "mean_average_precision": judged.mean_average_precision,
+        },
+        row=Row(benchmark, source, "", setting, excluded=judged.num_excluded, seed=significance.seed),
+        num_resamples=significance.num_resamples,
+    )
 
 
 def _rows(judged: JudgedGroups, *, config: JumpConfig, benchmark: str, settings: dict[str, Any]) -> list[Row]:

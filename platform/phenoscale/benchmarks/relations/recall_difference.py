@@ -32,14 +32,12 @@ class PairedDifference:
         second: recall of the second.
         difference: first minus second with its interval.
         num_pairs: pairs that both maps hold.
-        share_above: share of the resamples in which the first is above the second.
     """
 
     first: float
     second: float
     difference: Estimate
     num_pairs: int
-    share_above: float
 
 
 def paired_recall_difference(
@@ -76,7 +74,6 @@ def paired_recall_difference(
         second=float(values[:, 1].mean()),
         difference=Estimate(float(gaps.mean()), float(low), float(high)),
         num_pairs=len(common),
-        share_above=float((resampled > 0).mean()) if len(resampled) else float("nan"),
     )
 
 

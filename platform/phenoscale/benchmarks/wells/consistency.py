@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from phenoscale.benchmarks.mean_rows import mean_rows
 from phenoscale.benchmarks.wells.config import ConsistencyConfig
 from phenoscale.errors import UserError
 from phenoscale.mapping.batches import batch_labels, flags, negative_controls, rows_by_label
@@ -37,7 +38,7 @@ from phenoscale.schema.rows import (
     canonical_setting,
 )
 from phenoscale.stats.cosines import unit_rows
-from phenoscale.stats.intervals import bootstrap_mean, centered_interval, resample_counts
+from phenoscale.stats.intervals import centered_interval, resample_counts
 from phenoscale.stats.two_sample import cvm_statistic, ks_statistic, resampled_statistics
 
 Array = npt.NDArray[np.float64]
@@ -263,23 +264,15 @@ def _mean_rows(
     sizes = [len(rows) for rows in usable] or [0]
     setting = canonical_setting(n=[min(sizes), max(sizes)], m=[min(sizes), max(sizes)], **shared)
     num_perturbations = len(np.unique(replicates.perturbation))
-    rows_out = []
-    for metric, statistic in ((KS_MEAN, ks_statistic), (CVM_MEAN, cvm_statistic)):
-        values = np.array([statistic(pairs.same[rows], pairs.different[rows]) for rows in usable])
-        estimate = bootstrap_mean(values, num_resamples=config.num_resamples, seed=config.seed)
-        rows_out.append(
-            Row(
-                benchmark=CONSISTENCY,
-                source="replicates",
-                metric=metric,
-                setting=setting,
-                **estimate.as_fields,
-                n=len(usable),
-                excluded=num_perturbations - len(usable),
-                seed=config.seed,
-            )
-        )
-    return rows_out
+    excluded = num_perturbations - len(usable)
+    return mean_rows(
+        {
+            metric: np.array([statistic(pairs.same[rows], pairs.different[rows]) for rows in usable])
+            for metric, statistic in ((KS_MEAN, ks_statistic), (CVM_MEAN, cvm_statistic))
+        },
+        row=Row(CONSISTENCY, "replicates", "", setting, excluded=excluded, seed=config.seed),
+        num_resamples=config.num_resamples,
+    )
 
 
 def _codes(columns: list[npt.NDArray[np.str_]]) -> Positions:

@@ -29,6 +29,7 @@ from phenoscale.operations.running.steps import run_step
 from phenoscale.operations.stage_table import artifact_of, find_stage
 from phenoscale.stages import StageResult, fetch_output, output_digest
 from phenoscale.storage.mirror import local_path
+from phenoscale.tracking.lineage_tags import numeric_leaves
 
 EVENT_PREFIX: Final = "phenoscale-step "
 RESOLVE: Final = "resolve"
@@ -152,14 +153,3 @@ def _show(artifacts: Mapping[str, Artifact], result: StageResult) -> None:
         artifacts[METRICS].metadata.update(numeric_leaves(plain(result.summary)))
     elif shows == PAGE:
         shutil.copyfile(fetch_output(result.path / "report.html"), artifacts[PAGE].path)
-
-
-def numeric_leaves(values: Mapping[str, Any], *, prefix: str = "") -> dict[str, float]:
-    """The numbers of a nested mapping, by dotted name."""
-    leaves: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            leaves |= numeric_leaves(value, prefix=f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            leaves[f"{prefix}{name}"] = float(value)
-    return leaves

@@ -51,7 +51,7 @@ class _Cells:
     Attributes:
         properties: visible properties, each of shape [N, 1, 1].
         x_NWW: pixels along the cell's long axis from its center; y_NWW across it.
-        cell_radius_NWW: distance from the center relative to the cell's outline; nucleus_radius_NWW likewise.
+        cell_radius_NWW: distance from the center relative to the cell's outline.
         cell_NWW: soft mask of the cell; nucleus_NWW of its nucleus.
     """
 
@@ -59,7 +59,6 @@ class _Cells:
     x_NWW: Image
     y_NWW: Image
     cell_radius_NWW: Image
-    nucleus_radius_NWW: Image
     cell_NWW: Image
     nucleus_NWW: Image
 
@@ -132,7 +131,7 @@ def _place_windows(properties: dict[str, Image], generator: np.random.Generator)
     stretch = np.sqrt(properties["nucleus_elongation"])
     nucleus_radius = np.hypot(tilt_along / stretch, tilt_across * stretch) / properties["nucleus_radius_px"]
     cell, nucleus = _inside(cell_radius, 8.0), _inside(nucleus_radius, 6.0)
-    return _Cells(properties, along, across, cell_radius, nucleus_radius, cell, nucleus)
+    return _Cells(properties, along, across, cell_radius, cell, nucleus)
 
 
 def _inside(radius: Image, sharpness: float) -> Image:
