@@ -15,7 +15,7 @@ from phenoscale.benchmarks.profiles.config import (
     PhenotypicConsistencyConfig,
 )
 from phenoscale.benchmarks.profiles.jump import rank_replicates
-from phenoscale.benchmarks.profiles.phenotypic import rank_activity, replicating_row
+from phenoscale.benchmarks.profiles.phenotypic import rank_activity, replicating_rows
 from phenoscale.benchmarks.profiles.profile_tables import Profiles, read_profiles
 from phenoscale.errors import UserError
 from phenoscale.schema.embeddings import EmbeddingTable, write_embeddings
@@ -120,7 +120,7 @@ def test_a_column_that_is_not_there_or_groups_nothing_is_refused(tmp_path):
 def test_percent_replicating_equals_a_slow_twin():
     table = _table(signal=0.6, num_perturbations=40)
     profiles = _profiles(table)
-    row = replicating_row(profiles, config=PercentReplicatingConfig(null_size=4000))
+    [row] = replicating_rows(profiles, config=PercentReplicatingConfig(null_size=4000))
     correlations = np.corrcoef(table.embeddings)
     names = table.frame["perturbation"].to_numpy()
     generator = np.random.default_rng(9)
@@ -142,14 +142,14 @@ def test_percent_replicating_equals_a_slow_twin():
 
 def test_replicating_of_noise_is_chance_and_matching_compares_perturbations(tmp_path):
     noise = _table(signal=0.0, num_perturbations=400)
-    row = replicating_row(_profiles(noise), config=PercentReplicatingConfig(null_size=4000))
+    [row] = replicating_rows(_profiles(noise), config=PercentReplicatingConfig(null_size=4000))
     assert abs(row.value - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 400)
     place = _written(tmp_path, _table(signal=2.0))
     config = PercentReplicatingConfig(profiles=place, group_by="gene", different="perturbation")
     matching = PERCENT_REPLICATING.run(config)[0]
     assert (matching.metric, matching.n, matching.value) == ("fraction_matching", 15, 1.0)
     shuffled = _table(signal=0.0)
-    chance = replicating_row(_profiles(shuffled), config=config)
+    [chance] = replicating_rows(_profiles(shuffled), config=config)
     assert chance.value <= 4 / 15
 
 
@@ -159,10 +159,10 @@ def test_impossible_settings_of_percent_replicating_are_refused():
     profiles = _profiles(_table())
     alone = PercentReplicatingConfig(group_by="perturbation", different="gene")
     with pytest.raises(UserError, match="has two rows to compare"):
-        replicating_row(profiles, config=alone)
+        replicating_rows(profiles, config=alone)
     few = profiles.select(np.isin(profiles.frame["perturbation"], ["c00", "c01", "c02"]))
     with pytest.raises(UserError, match="but there are 3"):
-        replicating_row(few, config=PercentReplicatingConfig())
+        replicating_rows(few, config=PercentReplicatingConfig())
 
 
 def test_controls_of_an_equally_named_plate_of_another_screen_are_no_negatives():

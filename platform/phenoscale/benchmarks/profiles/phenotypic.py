@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from phenoscale.benchmarks.mean_rows import mean_rows
 from phenoscale.benchmarks.profiles.average_precision import Array, RankedQueries, judge, random_subsets
 from phenoscale.benchmarks.profiles.config import (
     ActivityConfig,
@@ -32,7 +33,6 @@ from phenoscale.errors import UserError
 from phenoscale.mapping.batches import rows_by_label
 from phenoscale.schema.rows import Row, canonical_setting
 from phenoscale.stats.cosines import unit_rows
-from phenoscale.stats.intervals import bootstrap_mean
 
 ACTIVITY, CONSISTENCY, REPLICATING = "phenotypic_activity", "phenotypic_consistency", "percent_replicating"
 _CHUNK = 4_000_000
@@ -62,11 +62,6 @@ def label_rows(profiles: Profiles, *, config: PhenotypicConsistencyConfig) -> li
     return retrieval_rows(
         judged, significance=config, benchmark=CONSISTENCY, source=config.label, settings=settings
     )
-
-
-def replicating_rows(profiles: Profiles, *, config: PercentReplicatingConfig) -> list[Row]:
-    """Share of groups whose median correlation exceeds that of random groups: one row."""
-    return [replicating_row(profiles, config=config)]
 
 
 def rank_activity(profiles: Profiles, *, config: ActivityConfig) -> RankedQueries:
@@ -120,8 +115,8 @@ def rank_consistency(profiles: Profiles, *, config: PhenotypicConsistencyConfig)
     return ranked
 
 
-def replicating_row(profiles: Profiles, *, config: PercentReplicatingConfig) -> Row:
-    """The share of groups above the null's percentile for their number of rows, with a bootstrap interval.
+def replicating_rows(profiles: Profiles, *, config: PercentReplicatingConfig) -> list[Row]:
+    """One row: the share of groups above the null's percentile for their number of rows.
 
     Raises:
         UserError: a missing column, or no group with two rows that may be compared.
@@ -145,25 +140,18 @@ def replicating_row(profiles: Profiles, *, config: PercentReplicatingConfig) -> 
         )
         for size in sorted({len(groups[name]) for name in usable})
     }
-    is_above = np.array(
-        [_median_correlation(units[groups[name]]) > thresholds[len(groups[name])] for name in usable],
-        np.float64,
+    is_above = [_median_correlation(units[groups[name]]) > thresholds[len(groups[name])] for name in usable]
+    setting = canonical_setting(
+        **config.model_dump(include={"percentile", "null_size", "different", "num_resamples"}),
+        similarity="correlation",
+        **profiles.settings,
+        interval="bootstrap over groups" if config.num_resamples else "none",
     )
-    estimate = bootstrap_mean(is_above, num_resamples=config.num_resamples, seed=config.seed)
-    return Row(
-        benchmark=REPLICATING,
-        source=config.group_by,
-        metric="fraction_matching" if config.different else "fraction_replicating",
-        setting=canonical_setting(
-            **config.model_dump(include={"percentile", "null_size", "different", "num_resamples"}),
-            similarity="correlation",
-            **profiles.settings,
-            interval="bootstrap over groups" if config.num_resamples else "none",
-        ),
-        **estimate.as_fields,
-        n=len(usable),
-        excluded=len(groups) - len(usable),
-        seed=config.seed,
+    excluded = len(groups) - len(usable)
+    return mean_rows(
+        {"fraction_matching" if config.different else "fraction_replicating": np.array(is_above)},
+        row=Row(REPLICATING, config.group_by, "", setting, excluded=excluded, seed=config.seed),
+        num_resamples=config.num_resamples,
     )
 
 
