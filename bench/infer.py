@@ -17,15 +17,13 @@ PYTHONPATH=platform. With one thread (OMP_NUM_THREADS=1) a CPU's numbers are ste
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from parts.eager import as_timm_blocks
-from parts.measure import peak_memory, release_memory, steps_a_second, with_fitting_micro_batch
-from parts.profile import profile_steps
 from parts.runs import Bench, Measured, add_options, open_bench
 from torch import Tensor
 
@@ -40,7 +38,6 @@ from phenoscale.training.precision import autocast, choose_precision
 
 CHANNELS = ("DNA", "ER", "Actin", "RNA", "Mito", "Golgi")
 INTENSITY_SCALE = 255.0
-WARMUP_STEPS = 3
 FIRST_MICRO_BATCH = 256
 CPU_MICRO_BATCH = 64
 
@@ -96,36 +93,21 @@ def open_eager(encoder: VitEncoder, crops_BCHW: Tensor, *, bench: Bench) -> Call
 def measure_path(name: str, *, size: str, bench: Bench) -> Measured:
     """Measure one path of one size once, with the largest micro-batch that fits."""
     open_path = {"ours": open_ours, "eager": open_eager}[name]
-    device, options = bench.device, bench.options
-    precision = choose_precision("auto", device=device)
+    precision = choose_precision("auto", device=bench.device)
+    first = CPU_MICRO_BATCH if bench.device.type == "cpu" else FIRST_MICRO_BATCH
+    vit = model_config("mae", size=size, num_channels=len(CHANNELS)).encoder
 
-    def measure(micro_batch: int) -> Measured:
+    def open_step(micro_batch: int) -> contextlib.AbstractContextManager[Callable[[], Tensor]]:
         encoder, crops_BCHW = build_encoder(size, precision=precision), raw_crops(size, num_crops=micro_batch)
-        kinds: dict[str, float] = {}
-        with peak_memory(device) as peak:
-            step = open_path(encoder, crops_BCHW, bench=bench)
-            rate, num_steps = steps_a_second(
-                step, device=device, seconds=options.seconds, warmup=WARMUP_STEPS
-            )
-            if options.profile and name == "ours":
-                file = Path(options.profile) / f"infer-{size.replace('/', '-')}.txt"
-                kinds = profile_steps(step, device=device, file=file, seconds_per_step=1 / rate)
-        return bench.measured(
-            size,
-            path=name,
-            micro_batch=micro_batch,
-            steps_per_second=rate,
-            flops_per_crop=vit_flops(encoder.weights.config),
-            num_steps=num_steps,
-            peak_memory_gb=peak["gb"],
-            planned_memory_gb=None,
-            time_by_kind=kinds,
-        )
+        return contextlib.nullcontext(open_path(encoder, crops_BCHW, bench=bench))
 
-    first = CPU_MICRO_BATCH if device.type == "cpu" else FIRST_MICRO_BATCH
-    found = with_fitting_micro_batch(measure, start=options.micro_batch or first)
-    release_memory()
-    return found
+    return bench.measure(
+        size,
+        path=name,
+        start=bench.options.micro_batch or first,
+        open_step=open_step,
+        facts=lambda _: {"flops_per_crop": vit_flops(vit), "planned_memory_gb": None},
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from parts.training_speed import Part, Speed, measure_speed
+
 from phenoscale.config import load_config
 from phenoscale.curation.stage import run_curate
 from phenoscale.operations.pipelines.config import config_class
@@ -27,7 +29,6 @@ from phenoscale.screens.ingest.stage import run_ingest
 from phenoscale.screens.simulate.stage import run_simulate
 from phenoscale.stages import Output
 from phenoscale.training.config import PretrainConfig
-from phenoscale.training.profile import Part, Speed, measure_speed
 from phenoscale.training.ranks import join_ranks
 from phenoscale.training.session import build_task, open_labeled_fields
 

@@ -22,26 +22,21 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from parts.crops import NUM_CHANNELS, SameCrops
 from parts.eager import as_timm_blocks
 from parts.measure import (
-    peak_memory,
-    release_memory,
-    steps_a_second,
     usable_bytes,
-    with_fitting_micro_batch,
 )
-from parts.profile import profile_steps
 from parts.runs import Bench, Measured, add_options, open_bench
 
 from phenoscale.models.families import build_model, model_config
 from phenoscale.models.flops import meta_model, training_flops
 from phenoscale.models.losses import loss_terms
 from phenoscale.models.preprocess import standardize
-from phenoscale.stages import Output
 from phenoscale.training.loop import build_loss, prepare, take_step
 from phenoscale.training.memory import crop_memory, state_memory
 from phenoscale.training.micro_batches import MicroBatchLoader
@@ -52,7 +47,6 @@ from phenoscale.training.settings import ScheduleSettings, TrainingSettings, pla
 from phenoscale.training.task import TrainingTask
 
 INTENSITY_SCALE = 255.0
-WARMUP_STEPS = 3
 MANY_STEPS = 10**9
 MAX_MICRO_BATCH = 1024
 CPU_MICRO_BATCH = 32
@@ -76,7 +70,7 @@ def open_ours(settings: TrainingSettings, *, device: torch.device) -> Iterator[S
             settings=settings,
             source=source,
             field_ids=["bench"] * settings.global_batch,
-            output=Output(Path(folder)),
+            output=SimpleNamespace(folder=Path(folder)),  # of phenoscale.stages, but for pydantic
             ranks=ranks,
         )
         with MicroBatchLoader(
@@ -149,33 +143,19 @@ def planned_bytes(settings: TrainingSettings, *, micro_batch: int) -> float:
 def measure_path(name: str, *, size: str, bench: Bench) -> Measured:
     """Measure one path of one size once, with the largest micro-batch that fits."""
     open_path = {"ours": open_ours, "eager": open_eager}[name]
-    device, options = bench.device, bench.options
 
-    def measure(micro_batch: int) -> Measured:
+    def facts(micro_batch: int) -> dict[str, Any]:
         settings = settings_for(size, micro_batch=micro_batch, bench=bench)
-        kinds: dict[str, float] = {}
-        with peak_memory(device) as peak, open_path(settings, device=device) as step:
-            rate, num_steps = steps_a_second(
-                step, device=device, seconds=options.seconds, warmup=WARMUP_STEPS
-            )
-            if options.profile and name == "ours":
-                file = Path(options.profile) / f"train-{size.replace('/', '-')}.txt"
-                kinds = profile_steps(step, device=device, file=file, seconds_per_step=1 / rate)
-        return bench.measured(
-            size,
-            path=name,
-            micro_batch=micro_batch,
-            steps_per_second=rate,
-            flops_per_crop=training_flops(settings.model),
-            num_steps=num_steps,
-            peak_memory_gb=peak["gb"],
-            planned_memory_gb=planned_bytes(settings, micro_batch=micro_batch) / 1e9,
-            time_by_kind=kinds,
-        )
+        planned = planned_bytes(settings, micro_batch=micro_batch)
+        return {"flops_per_crop": training_flops(settings.model), "planned_memory_gb": planned / 1e9}
 
-    found = with_fitting_micro_batch(measure, start=first_micro_batch(size, bench=bench))
-    release_memory()
-    return found
+    return bench.measure(
+        size,
+        path=name,
+        start=first_micro_batch(size, bench=bench),
+        open_step=lambda n: open_path(settings_for(size, micro_batch=n, bench=bench), device=bench.device),
+        facts=facts,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:

@@ -7,17 +7,30 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from parts.measure import Limit, clock_in_words, machine, matrix_limit, pick_device
+from parts.measure import (
+    Limit,
+    clock_in_words,
+    machine,
+    matrix_limit,
+    peak_memory,
+    pick_device,
+    release_memory,
+    steps_a_second,
+    with_fitting_micro_batch,
+)
+from parts.profile import profile_steps
 
 CPU_SIZES = ("tiny", "small")
 CUDA_SIZES = ("B/16", "L/8", "G/8")
 PATHS = ("ours", "eager")
+WARMUP_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,42 @@ class Bench:
     limit: Limit
     machine: dict[str, Any]
 
-    def measured(
+    def measure(
+        self,
+        size: str,
+        *,
+        path: str,
+        start: int,
+        open_step: Callable[[int], AbstractContextManager[Callable[[], object]]],
+        facts: Callable[[int], dict[str, Any]],
+    ) -> Measured:
+        """Measure one path of one size once, with the largest micro-batch that fits, from `start` down."""
+
+        def once(micro_batch: int) -> Measured:
+            kinds: dict[str, float] = {}
+            with peak_memory(self.device) as peak, open_step(micro_batch) as step:
+                rate, num_steps = steps_a_second(
+                    step, device=self.device, seconds=self.options.seconds, warmup=WARMUP_STEPS
+                )
+                if self.options.profile and path == "ours":
+                    file = Path(self.options.profile) / f"{self.name}-{size.replace('/', '-')}.txt"
+                    kinds = profile_steps(step, device=self.device, file=file, seconds_per_step=1 / rate)
+            return self._measured(
+                size,
+                path=path,
+                micro_batch=micro_batch,
+                steps_per_second=rate,
+                num_steps=num_steps,
+                peak_memory_gb=peak["gb"],
+                time_by_kind=kinds,
+                **facts(micro_batch),
+            )
+
+        found = with_fitting_micro_batch(once, start=start)
+        release_memory()
+        return found
+
+    def _measured(
         self, size: str, *, steps_per_second: float, flops_per_crop: int, micro_batch: int, **facts: Any
     ) -> Measured:
         """What was measured, with its MFU."""

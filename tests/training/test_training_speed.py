@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from phenoscale.training.profile import OneMinibatch, measure_speed
+from bench.parts.training_speed import OneMinibatch, measure_speed
 from tests.support.pretraining import tiny_settings, tiny_task
 
 
