@@ -95,11 +95,6 @@ class CropLoader:
             return same_plate_length(self._plates, run_length=self.same_plate)
         return len(self._rows)
 
-    @property
-    def cached_bytes(self) -> int:
-        """Memory that decoded fields take at present, never more than `cache_bytes`."""
-        return 0 if self._cache is None else self._cache.num_bytes
-
     def minibatch(self, step: int, *, global_batch: int, rank: int = 0, world_size: int = 1) -> CropMinibatch:
         """The crops of a rank at a step: a pure function of the arguments and the loader's seed.
 

@@ -45,6 +45,11 @@ def is_address(address: str) -> bool:
     return True
 
 
+def canonical_address(well: str) -> str:
+    """Return an address in its one form, and any other text as it is."""
+    return format_address(*split_address(well)) if is_address(well) else well
+
+
 def _row_number(letters: str) -> int:
     number = 0
     for letter in letters.upper():

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from phenoscale.errors import UserError
-from phenoscale.schema.addresses import format_address, is_address, split_address
+from phenoscale.schema.addresses import canonical_address, is_address
 from phenoscale.schema.keys import FIELD_KEY, PLATE_KEY, WELL_KEY
 
 REQUIRED: Final = (*WELL_KEY, "perturbation", "perturbation_type")
@@ -103,7 +103,7 @@ def parse_wells(frame: pd.DataFrame, *, source: str) -> WellTable:
         violations += _offenders(shown, broken, rule=f"{name} must be true or false", columns=[name])
     parsed["image"] = _images(parsed.get("image"), len(parsed))
     parsed["perturbation_type"] = parsed["perturbation_type"].str.lower()
-    parsed["well"] = [_canonical_address(well) for well in parsed["well"]]
+    parsed["well"] = [canonical_address(well) for well in parsed["well"]]
     violations += _broken_rules(parsed)
     if violations:
         raise UserError(_message(violations, source=source))
@@ -214,10 +214,6 @@ def _locators(value: object) -> list[str]:
     if isinstance(value, (list, tuple, np.ndarray)):
         return [str(locator) for locator in value]
     return []
-
-
-def _canonical_address(well: str) -> str:
-    return format_address(*split_address(well)) if is_address(well) else well
 
 
 def _broken_rules(frame: pd.DataFrame) -> list[_Violation]:

@@ -24,7 +24,7 @@ from phenoscale.benchmarks.profiles.profile_tables import Profiles, metadata_nam
 from phenoscale.benchmarks.wells.config import FeatureRegressionConfig
 from phenoscale.errors import UserError
 from phenoscale.logs import get_logger, key_values, progress
-from phenoscale.schema.addresses import format_address, is_address, split_address
+from phenoscale.schema.addresses import canonical_address
 from phenoscale.schema.embeddings import EmbeddingTable
 from phenoscale.schema.keys import EXPERIMENT_KEY, WELL_KEY
 from phenoscale.schema.labels import key_labels, short_labels
@@ -325,12 +325,8 @@ def _keys(frame: pd.DataFrame, columns: Mapping[str, str], *, source: str) -> pd
     if missing:
         raise UserError(f"{source} lacks the columns {missing}, but wells are matched by {names}; add them")
     wells = frame[names].set_axis(list(columns), axis=1)
-    wells["well"] = wells["well"].astype(str).map(_canonical)
+    wells["well"] = wells["well"].astype(str).map(canonical_address)
     return pd.Series(key_labels(wells, list(columns)))
-
-
-def _canonical(well: str) -> str:
-    return format_address(*split_address(well)) if is_address(well) else well
 
 
 def _wells_of(
