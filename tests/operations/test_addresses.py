@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from phenoscale.config import Config, Runtime, location, setting
+from phenoscale.errors import UserError
 from phenoscale.operations.addresses import with_local_inputs
 from phenoscale.stages import run_stage
 from phenoscale.storage import open_storage
@@ -20,7 +21,7 @@ class SectionConfig(Config):
 class ReadConfig(Config):
     """Locations of every form, and a setting that looks like one."""
 
-    store: str = location(help="store")
+    store: str = location(in_place=True, help="store")
     maps: dict[str, str] = location({}, help="maps")
     stores: tuple[str, ...] = location((), help="stores")
     section: SectionConfig = SectionConfig()
@@ -66,3 +67,9 @@ def test_raw_data_in_a_bucket_and_local_paths_stay_what_they_are(s3_uri, tmp_pat
     open_storage(s3_uri).write_bytes("plates/a.tif", b"1")
     given = ReadConfig(store=f"{s3_uri}/plates", stores=(str(tmp_path), ""))
     assert with_local_inputs(given) == given
+
+
+def test_an_address_of_anything_but_an_output_is_refused_as_it_was_written(s3_uri):
+    open_storage(s3_uri).write_bytes("map.parquet", b"1")
+    with pytest.raises(UserError, match=f"^{s3_uri}/map.parquet is in no output of a finished stage"):
+        with_local_inputs(ReadConfig(maps={"tvn": f"{s3_uri}/map.parquet"}))

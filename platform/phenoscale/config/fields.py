@@ -34,9 +34,16 @@ def setting(default: Any = ..., *, help: str, **constraints: Any) -> Any:
     return _declare("setting", default, help=help, constraints=constraints)
 
 
-def location(default: Any = "", *, help: str, **constraints: Any) -> Any:
-    """Declare a path or URI; an input enters a stage's key by its digest, not by its place."""
-    return _declare("location", default, help=help, constraints=constraints)
+def location(default: Any = "", *, help: str, in_place: bool = False, **constraints: Any) -> Any:
+    """Declare a path or URI; an input enters a stage's key by its digest, not by its place.
+
+    Args:
+        default: as for a setting.
+        help: as for a setting.
+        in_place: raw data in a bucket are read there; elsewhere only outputs of stages may lie in one.
+        constraints: as for a setting.
+    """
+    return _declare("location", default, help=help, constraints=constraints, in_place=in_place)
 
 
 def runtime(default: Any, *, help: str, **constraints: Any) -> Any:
@@ -53,10 +60,16 @@ def field_kind(info: FieldInfo) -> FieldKind:
     return "runtime" if kind == "runtime" else "setting"
 
 
-def _declare(kind: FieldKind, default: Any, *, help: str, constraints: dict[str, Any]) -> Any:
+def is_read_in_place(info: FieldInfo) -> bool:
+    """Whether a location may be raw data in a bucket."""
+    extra = info.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("in_place"))
+
+
+def _declare(kind: FieldKind, default: Any, *, help: str, constraints: dict[str, Any], **extra: bool) -> Any:
     if "default_factory" not in constraints:
         constraints = {"default": default, **constraints}
-    return pydantic.Field(description=help, json_schema_extra={"kind": kind}, **constraints)
+    return pydantic.Field(description=help, json_schema_extra={"kind": kind, **extra}, **constraints)
 
 
 class Runtime(Config):

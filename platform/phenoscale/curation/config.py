@@ -30,7 +30,7 @@ class QualityConfig(Config):
 class CurateConfig(Config):
     """Select fields of screen stores into a manifest: quality, replicates, controls, splits, weights."""
 
-    stores: list[str] = location(default_factory=list, help="screen stores to select from")
+    stores: list[str] = location(default_factory=list, in_place=True, help="screen stores to select from")
     channels: Literal["common", "union"] = setting(
         "common",
         help="common: all stores must have the same channels; union: each may have its own, for encoders "

@@ -31,7 +31,7 @@ class EmbedConfig(Config):
     encoder: str = location("", help="encoder folder, or the output of `probe`, `pretrain` or `import`")
     manifest: str = location("", help="manifest folder, output of `curate`; all its splits are embedded")
     stores: list[str] = location(
-        default_factory=list, help="screen stores, outputs of `ingest`, in place of a manifest"
+        default_factory=list, in_place=True, help="screen stores, outputs of `ingest`, in place of a manifest"
     )
     outputs: tuple[Output, ...] = setting(
         ("field", "well"), min_length=1, help="levels to write: field, well or both"

@@ -34,7 +34,10 @@ def fetch_output(place: Path | str) -> Path:
         return Path(place)
     found = output_above(address)
     if found is None:
-        raise UserError(f"{address} is in no output of a finished stage; check the address, or run its step")
+        raise UserError(
+            f"{address} is in no output of a finished stage; check the address, run its step, or copy the "
+            "file to a local path"
+        )
     output, below = found
     folder = local_path(output)
     use_cached(folder)

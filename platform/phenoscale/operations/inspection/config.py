@@ -38,7 +38,7 @@ class GcConfig(Config):
 class DoctorConfig(Config):
     """Check whether this machine is ready, and say for each check what to do if it is not."""
 
-    store: str = location(help="screen store, folder or s3:// address to try to read")
+    store: str = location(in_place=True, help="screen store, folder or s3:// address to try to read")
     min_free_gb: float = runtime(5.0, ge=0, help="free space that the workspace's disk should have, in GB")
     min_memory_gb: float = runtime(4.0, ge=0, help="memory that the machine should have, in GB")
     runtime: Runtime = Runtime()

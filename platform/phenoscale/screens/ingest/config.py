@@ -20,9 +20,12 @@ class IngestConfig(Config):
 
     source: str = setting("table", help=f"layout of the source: {' | '.join(READERS)}")
     path: str = location(
-        help="folder or s3:// prefix that holds all the images; the table's folder by default"
+        in_place=True,
+        help="folder or s3:// prefix that holds all the images; the table's folder by default",
     )
-    table: str = location(help="CSV or Parquet table of the fields; PATH/fields.csv by default")
+    table: str = location(
+        in_place=True, help="CSV or Parquet table of the fields; PATH/fields.csv by default"
+    )
     screen: str = setting(
         "", help="name of the screen; by default the table's column `screen`, else `screen`"
     )
