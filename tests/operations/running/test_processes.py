@@ -17,6 +17,7 @@ from phenoscale.operations.running.processes import (
     running_processes,
     wait_for_orphans,
 )
+from phenoscale.storage.mirror import local_path
 
 STEP = """
 import pathlib, sys, time
@@ -65,6 +66,19 @@ def test_a_step_stops_when_its_host_is_killed_and_the_next_run_waits_for_it(tmp_
     with pytest.raises(ProcessLookupError):
         _reap_and_signal(pid)
     with host_of_run(tmp_path / "second"):
+        pass
+
+
+def test_a_run_in_a_bucket_is_named_by_its_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHENOSCALE_CACHE", str(tmp_path))
+    runs = local_path("s3://bucket/work/runs")
+    (runs / "first").mkdir(parents=True)
+    (runs / "second").mkdir()
+    with (
+        host_of_run(runs / "first"),
+        pytest.raises(RetryError, match="at work in s3://bucket/work; wait"),
+        host_of_run(runs / "second"),
+    ):
         pass
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from phenoscale.errors import EXIT_RETRY, RetryError
 from phenoscale.files import write_atomic
+from phenoscale.storage.mirror import address_of
 
 _START_LOCK: Final = ".start.lock"
 _HOST_LOCK: Final = "host.lock"
@@ -57,8 +58,8 @@ def require_no_host(runs: Path) -> None:
     alive = [lock.parent.name for lock in runs.glob(f"*/{_HOST_LOCK}") if not _is_free(lock)]
     if alive:
         raise RetryError(
-            f"run {alive[0]} is at work in {runs.parent}; wait until it ends, stop it, or give another "
-            "--workspace"
+            f"run {alive[0]} is at work in {address_of(runs.parent) or runs.parent}; wait until it ends, "
+            "stop it, or give another --workspace"
         )
 
 
