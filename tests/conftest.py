@@ -1,6 +1,7 @@
 """What every test runs under: few threads, no telemetry, reproducible property tests."""
 
 import hashlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from phenoscale.logs import ROOT_LOGGER
 from tests.support.real_data import find_real_data
 from tests.support.s3 import BUCKET, CREDENTIALS, s3_server
 
@@ -47,6 +49,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a GPU that torch can use")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Verbs that run in this process set the log up; the next test finds it as this one did."""
+    logger = logging.getLogger(ROOT_LOGGER)
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

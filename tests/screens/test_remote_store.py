@@ -8,7 +8,7 @@ import tensorstore as ts
 
 from phenoscale.curation.config import CurateConfig
 from phenoscale.curation.stage import run_curate
-from phenoscale.loading.fields import load_manifest_fields
+from phenoscale.loading.fields import open_fields
 from phenoscale.schema.manifest import read_manifest
 from phenoscale.screens.ingest.config import IngestConfig
 from phenoscale.screens.ingest.stage import run_ingest
@@ -54,7 +54,7 @@ def test_a_plate_that_was_taken_over_is_read_where_it_lies(s3_uri, source, tmp_p
     config = CurateConfig(
         stores=[address_of(second.path)], validation_fraction=0.0, runtime={"workspace": str(tmp_path)}
     )
-    fields = load_manifest_fields(run_curate(config).path)
+    fields = open_fields(manifest=run_curate(config).path)
     assert (fields.start_field(4).result() == open_screen(first.path).read(1, 4)).all()
     assert len(read_manifest(run_curate(config).path)) == 7
 

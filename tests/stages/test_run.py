@@ -112,6 +112,29 @@ def test_two_computations_of_one_key_have_one_digest(chain, tmp_path):
     assert first.path != second.path
 
 
+def test_what_says_when_or_by_whom_is_checked_and_stays_out_of_the_digest(chain):
+    def built(gain, note):
+        def build(output):
+            (output.folder / "decision.json").write_text("refused")
+            (output.folder / "note.json").write_text(note)
+            output.dated = frozenset({"note.json"})
+            return {}
+
+        return run_stage(
+            "embed",
+            entry="phenoscale.embedding.stage",
+            config=EmbedConfig(gain=gain, runtime=chain.runtime()),
+            inputs={},
+            build=build,
+            source_root=chain.root,
+        )
+
+    first, second = built(1, "on Monday"), built(2, "on Tuesday")
+    assert first.digest == second.digest
+    (first.path / "note.json").write_text("on Sunday")
+    assert not built(1, "on Wednesday").reused
+
+
 def test_the_stage_names_the_key_apart(chain):
     def keyed(stage):
         return run_stage(

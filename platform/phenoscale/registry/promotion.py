@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from phenoscale.errors import UserError
-from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger, key_values
 from phenoscale.registry.config import PromoteConfig, RollbackConfig
 from phenoscale.registry.gates import GateResult, check_null, evaluate_gates
@@ -20,6 +19,7 @@ from phenoscale.registry.records import (
     RegisteredVersion,
     Rollback,
     read_registered,
+    write_promotion,
 )
 from phenoscale.registry.registration import evidence_of
 from phenoscale.registry.store import CANDIDATE, CHAMPION, Registry, Version, describe
@@ -40,7 +40,6 @@ def promote(output: Output, *, config: PromoteConfig) -> Mapping[str, Any]:
     Raises:
         UserError: no candidate, or failed gates.
     """
-    folder = output.folder
     registry = Registry(config.runtime)
     refused = _refused_candidate(config)
     if refused is not None:
@@ -55,7 +54,7 @@ def promote(output: Output, *, config: PromoteConfig) -> Mapping[str, Any]:
         raise UserError(refusal(decided))
     if decided.decision == REFUSED:
         logger.warning("%s", refusal(decided))
-    write_atomic(folder / PROMOTION_FILE, decided.to_json().encode())
+    write_promotion(output, decided)
     return {
         "name": decided.name,
         "version": decided.version,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.errors import UserError
+from phenoscale.files import write_atomic
 from phenoscale.registry.gates import GateResult
+from phenoscale.stages import Output
 
 REGISTERED_FILE: Final = "registered.json"
 PROMOTION_FILE: Final = "promotion.json"
+CANDIDATE_FILE: Final = "candidate.json"
+DECISION_FILE: Final = "decision.json"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,27 @@ class Rollback:
 def registered_to_json(registered: RegisteredVersion) -> str:
     """The version as JSON."""
     return json.dumps(asdict(registered), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_registered(output: Output, registered: RegisteredVersion) -> None:
+    """Write the version, and beside it what does not depend on the registry's numbers."""
+    undated = replace(registered, version="", uri="")
+    _write(
+        output, {REGISTERED_FILE: registered_to_json(registered), CANDIDATE_FILE: registered_to_json(undated)}
+    )
+    output.dated = frozenset({REGISTERED_FILE})
+
+
+def write_promotion(output: Output, decided: Promotion) -> None:
+    """Write the decision, and beside it what does not depend on the registry's numbers, time and person."""
+    undated = replace(decided, version="", champion_compared="", by="", at="")
+    _write(output, {PROMOTION_FILE: decided.to_json(), DECISION_FILE: undated.to_json()})
+    output.dated = frozenset({PROMOTION_FILE})
+
+
+def _write(output: Output, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        write_atomic(output.folder / name, text.encode())
 
 
 def read_registered(place: str | Path) -> RegisteredVersion:

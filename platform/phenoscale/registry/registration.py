@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from phenoscale.errors import UserError
-from phenoscale.files import write_atomic
 from phenoscale.logs import get_logger
 from phenoscale.registry.checks import Origin, require_lineage, require_trained
 from phenoscale.registry.config import RegisterConfig
 from phenoscale.registry.evidence import Evidence, gather_rows, probe_beside
 from phenoscale.registry.gates import GateResult, require_null_check
 from phenoscale.registry.records import (
-    REGISTERED_FILE,
     RegisteredVersion,
     read_registered,
-    registered_to_json,
+    write_registered,
 )
 from phenoscale.registry.store import CANDIDATE, Registry, Version
 from phenoscale.schema.encoders import EncoderConfig, encoder_digest, read_encoder_config
@@ -38,7 +36,6 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     Raises:
         UserError: what the checks refuse.
     """
-    folder = output.folder
     described = read_encoder_config(encoder)
     digest = encoder_digest(encoder)
     rows = gather_rows([config.benchmark, config.probe or probe_beside(encoder)])
@@ -50,7 +47,7 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
     except UserError as refusal:
         if config.when_refused == "fail":
             raise
-        return _record_refusal(folder, str(refusal), config=config, digest=digest)
+        return _record_refusal(output, str(refusal), config=config, digest=digest)
     registry = Registry(config.runtime)
     found = registry.find_by_digest(config.name, encoder_digest=digest)
     metrics = headline_metrics(rows, names=evidence.names)
@@ -74,7 +71,7 @@ def register(output: Output, *, config: RegisterConfig, encoder: Path) -> Mappin
         null_check=null_check.sentence(),
         metrics=metrics,
     )
-    write_atomic(folder / REGISTERED_FILE, registered_to_json(registered).encode())
+    write_registered(output, registered)
     summary = {name: getattr(registered, name) for name in ("name", "version", "encoder_digest", "uri")}
     return {**summary, "was_known": found is not None}
 
@@ -96,13 +93,15 @@ def _origin(encoder: Path, *, config: RegisterConfig, digest: str) -> Origin:
         return Origin(text)
 
 
-def _record_refusal(folder: Path, refusal: str, *, config: RegisterConfig, digest: str) -> Mapping[str, Any]:
+def _record_refusal(
+    output: Output, refusal: str, *, config: RegisterConfig, digest: str
+) -> Mapping[str, Any]:
     """Leave the reason where `promote` and the report find it; the registry stays as it is."""
     logger.warning("the encoder is not registered: %s", refusal)
     registered = RegisteredVersion(
         config.name, encoder_digest=digest, label=config.label, untrained=config.untrained, refusal=refusal
     )
-    write_atomic(folder / REGISTERED_FILE, registered_to_json(registered).encode())
+    write_registered(output, registered)
     return {"name": config.name, "version": "", "encoder_digest": digest, "refusal": refusal}
 
 

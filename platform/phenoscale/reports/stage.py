@@ -49,6 +49,7 @@ def _build(output: Output, *, config: ReportConfig) -> Mapping[str, Any]:
 
     composed = compose_report(read_inputs(config), config=config)
     write_atomic(folder / REPORT_FILE, composed.html.encode("utf-8"))
+    output.dated = frozenset({REPORT_FILE})  # it shows places, times and versions
     return {
         "report": REPORT_FILE,
         "megabytes": round(len(composed.html.encode("utf-8")) / 1e6, 2),

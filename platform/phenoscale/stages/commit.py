@@ -58,7 +58,7 @@ def commit(output: Output, *, key: str, lineage: Callable[[Success], bytes]) -> 
     if changed is not None:
         raise RetryError(f"{storage.uri}/{changed} was changed while its stage was running; run it again")
     counted = {name: record for name, record in files.items() if _is_output(name)}
-    success = Success.of(counted, key=key, elsewhere=elsewhere)
+    success = Success.of(counted, key=key, elsewhere=elsewhere, dated=output.dated)
     storage.write_bytes(LINEAGE, lineage(success))
     output.check()
     if not storage.create_bytes(SUCCESS, success.as_bytes()):

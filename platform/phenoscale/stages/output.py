@@ -72,11 +72,14 @@ class Output:
     Attributes:
         folder: local folder to write into; what lies there when the stage returns is committed.
         sources_digest: digest of the code that computes the stage, which belongs into every request.
+        dated: files that say when, by whom and under which number: in these equal computations differ, so
+            they are published and checked like all, and stay out of the output's digest.
     """
 
     def __init__(self, folder: Path, *, sources_digest: str = "", place: Place | None = None) -> None:
         """Without a place, which is what tests of a builder do, the folder itself is where parts go."""
         self.folder, self.sources_digest = folder, sources_digest
+        self.dated: frozenset[str] = frozenset()
         self._place = place
         self._storage = place.workspace.storage.at(place.name) if place else open_storage(str(folder))
         self._known: set[str] | None = None

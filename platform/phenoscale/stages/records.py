@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -72,7 +72,7 @@ class Success:
 
     Attributes:
         key: of the stage.
-        digest: of the files' names and bytes.
+        digest: of the files' names and bytes, those left out that say when or by whom.
         files: every file that counts.
         elsewhere: files and folders whose bytes lie in another output of the workspace, and in which.
     """
@@ -83,10 +83,19 @@ class Success:
     elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, files: Mapping[str, FileRecord], *, key: str, elsewhere: Mapping[str, str]) -> Self:
-        """Make the record of an output's files."""
+    def of(
+        cls,
+        files: Mapping[str, FileRecord],
+        *,
+        key: str,
+        elsewhere: Mapping[str, str],
+        dated: Collection[str] = (),
+    ) -> Self:
+        """Make the record of an output's files; those that are `dated` do not enter its digest."""
         ordered = dict(sorted(files.items()))
-        digest = digest_entries({name: record.sha256 for name, record in ordered.items()})
+        digest = digest_entries(
+            {name: record.sha256 for name, record in ordered.items() if name not in dated}
+        )
         return cls(key=key, digest=digest, files=ordered, elsewhere=dict(sorted(elsewhere.items())))
 
     def as_bytes(self) -> bytes:

@@ -17,10 +17,10 @@ from phenoscale.recipes import find_recipe
 from phenoscale.storage import open_storage
 
 
-def _finished(folder, stage="ingest"):
+def _finished(folder, stage="ingest", started=""):
     folder.mkdir(parents=True)
     (folder / "_SUCCESS.json").write_text("{}")
-    (folder / "lineage.json").write_text(json.dumps({"stage": stage}))
+    (folder / "lineage.json").write_text(json.dumps({"stage": stage, "started": started}))
     return str(folder)
 
 
@@ -84,6 +84,19 @@ def test_a_prefix_of_screens_is_frozen_to_the_finished_ones_below_it(tmp_path):
         assert freeze(frozen) == frozen
     with pytest.raises(UserError, match="no finished screen and holds none"):
         freeze(make(screens=(str(tmp_path / "w" / "ingest" / "unfinished"),)))
+
+
+def test_of_a_screen_that_was_ingested_again_the_newest_output_counts(tmp_path):
+    ingest = tmp_path / "w" / "ingest"
+    for name, screen, started in (
+        ("b", "screen-1", "2026-11-29T10:00:00+00:00"),
+        ("a", "screen-1", "2026-11-28T10:00:00+00:00"),
+        ("c", "screen-2", "2026-11-27T10:00:00+00:00"),
+    ):
+        _finished(ingest / name, started=started)
+        (ingest / name / "screen.json").write_text(json.dumps({"screen": screen}))
+    frozen = freeze(config_class(PRETRAIN)(screens=(str(ingest),)))
+    assert frozen.screens == (str(ingest / "b"), str(ingest / "c"))
 
 
 def test_finished_screens_stand_beside_plates_or_in_their_place():

@@ -20,6 +20,7 @@ from phenoscale.operations.pipelines.config import PipelineConfig, config_class,
 from phenoscale.operations.pipelines.parameters import RECIPE, SETTINGS, filled_fields
 from phenoscale.operations.pipelines.value import Pipeline
 from phenoscale.recipes import find_recipe
+from phenoscale.schema.screen import SCREEN_FILE
 from phenoscale.stages.records import LINEAGE, SUCCESS, read_json
 from phenoscale.storage import open_storage, read_uri
 
@@ -82,15 +83,20 @@ def read_config(pipeline: Pipeline, address: str) -> PipelineConfig:
 
 
 def _finished_screens(place: str) -> Sequence[str]:
-    """The outputs of `ingest` at a place: itself, or those in a stage's folder or a workspace."""
+    """The outputs of `ingest` at a place: itself, or the newest of each screen in a folder or a workspace."""
     storage = open_storage(place)
     if storage.exists(SUCCESS):
         return [place]
     folders = [*storage.folders(), *(f"ingest/{name}" for name in storage.folders("ingest"))]
-    complete = [folder for folder in sorted(folders) if storage.exists(f"{folder}/{SUCCESS}")]
-    found = [name for name in complete if read_json(storage, f"{name}/{LINEAGE}").get("stage") == "ingest"]
-    if found:
-        return [f"{place.rstrip('/')}/{folder}" for folder in found]
+    newest: dict[str, tuple[str, str]] = {}
+    for folder in sorted(folders):
+        record = read_json(storage, f"{folder}/{LINEAGE}") if storage.exists(f"{folder}/{SUCCESS}") else {}
+        if record.get("stage") != "ingest":
+            continue
+        screen = str(read_json(storage, f"{folder}/{SCREEN_FILE}").get("screen", folder))
+        newest[screen] = max(newest.get(screen, ("", "")), (str(record.get("started")), folder))
+    if newest:
+        return sorted(f"{place.rstrip('/')}/{folder}" for _, folder in newest.values())
     raise UserError(
         f"{place} is no finished screen and holds none; give the output of `ingest`, a folder that holds "
         "such outputs, or a workspace"
