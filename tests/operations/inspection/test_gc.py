@@ -1,6 +1,8 @@
 """What `gc` removes and what it keeps, on both kinds of workspace."""
 
 import json
+import os
+import time
 
 import pytest
 
@@ -129,6 +131,17 @@ def test_unfinished_outputs_attempts_and_stale_leases_go(work):
     assert attempt.startswith(f"{unfinished}.attempt-")
     assert not [info.key for info in work.storage.list("ingest/")]
     assert not list((open_workspace(work.runtime.workspace).root / "ingest").glob("*attempt*"))
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(work):
+    folder = open_workspace(work.runtime.workspace).root / "part-requests"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".write-1-a").write_bytes(b"half")
+    (folder / ".write-2-b").write_bytes(b"half")
+    a_day_ago = time.time() - 90_000
+    os.utime(folder / ".write-1-a", (a_day_ago, a_day_ago))
+    assert "part-requests/.write-1-a" in work.gc(delete=True)
+    assert [path.name for path in folder.glob(".write-*")] == [".write-2-b"]
 
 
 def test_while_a_stage_is_being_built_nothing_is_removed(work):

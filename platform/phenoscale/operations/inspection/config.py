@@ -27,7 +27,9 @@ class GcConfig(Config):
     """Remove from a workspace what no run, report or registered model reaches.
 
     Kept is what the run records, the outputs of `report` and the registry's versions name, with everything
-    that it was made from. Without --delete nothing is removed: the list says what could be.
+    that it was made from. An output of a verb that was run by hand goes, unless one of these reaches it.
+    Without --delete nothing is removed: the list says what could be. Registered models are looked for at the
+    tracking URI: give --tracking-uri where the registry is on a server.
     """
 
     delete: bool = runtime(False, help="remove what is listed")

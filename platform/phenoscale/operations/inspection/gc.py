@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from phenoscale.config import Runtime
 from phenoscale.errors import RetryError, UserError
+from phenoscale.files import TEMPORARY_PREFIX
 from phenoscale.logs import get_logger
 from phenoscale.operations.inspection.config import GcConfig
 from phenoscale.operations.running.records import RUNS
@@ -25,6 +27,7 @@ from phenoscale.stages.records import PARTS_FOLDER, PartRecord, read_json
 _REPORT: Final = "report"
 _STEP_RECORDS: Final = ("result.json", "known.json")
 _BYTES_PER_GB: Final = 1e9
+_SECONDS_TO_FINISH: Final = 86_400
 
 logger = get_logger(__name__)
 
@@ -35,7 +38,8 @@ class Garbage:
 
     Attributes:
         name: in the workspace: `<stage>/<key>`, or the folder of an attempt.
-        kind: "output", "unfinished" (parts of an output that was never completed) or "attempt".
+        kind: "output", "unfinished" (parts of an output that was never completed), "attempt" or "temporary"
+            (what a writer was writing when it was killed).
         num_bytes: what it takes and nothing else shares.
     """
 
@@ -100,9 +104,20 @@ def run_gc(config: GcConfig) -> GcReport:
         if path.is_dir() and not path.name.endswith(LEASE_SUFFIX)
         if path.relative_to(workspace.root).as_posix().partition(ATTEMPT_SUFFIX)[0] not in running
     ]
+    garbage += [
+        Garbage(str(path.relative_to(workspace.root)), "temporary", path.stat().st_size)
+        for path in _left_by_killed_writers(workspace.root)
+    ]
     if config.delete:
         _delete(workspace, garbage)
     return GcReport(workspace.uri, config.delete, len(set(everything) & kept), tuple(garbage))
+
+
+def _left_by_killed_writers(root: Path) -> list[Path]:
+    """Files that nobody has finished for so long that nobody will."""
+    before = time.time() - _SECONDS_TO_FINISH
+    found = [path for path in root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
+    return sorted(path for path in found if path.stat().st_mtime < before)
 
 
 def _leased(workspace: Workspace) -> Iterator[str]:
@@ -167,6 +182,9 @@ def _delete(workspace: Workspace, garbage: Iterable[Garbage]) -> None:
     for found in garbage:
         if found.kind == "attempt":
             shutil.rmtree(workspace.root / found.name, ignore_errors=True)
+            continue
+        if found.kind == "temporary":
+            (workspace.root / found.name).unlink(missing_ok=True)
             continue
         # nobody begins to build it while it goes
         with hold_lease(storage, found.name, stage=found.name.partition("/")[0]):
