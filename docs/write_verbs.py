@@ -18,7 +18,7 @@ The flags that all verbs share stand once, at the end; a pipeline's sections are
 """
 _SHARED = ("general:", "runtime:")
 _OWN = {"settings:", "positional arguments:", "Examples:"}
-_FOOTER = ("Flags and the YAML file", "Lists: repeat the flag")
+_FOOTER = re.compile(r"Flags and the YAML file.*?need no prefix\.\n", re.DOTALL)
 
 
 def verbs_page() -> str:
@@ -43,12 +43,12 @@ def _titles(text: str) -> set[str]:
 
 
 def _without(text: str, *, titles: set[str]) -> str:
-    """Help without the groups of these titles, and without the two lines that end every help."""
+    """Help without the groups of these titles, and without the paragraph that ends every help."""
     kept: list[str] = []
     title = ""
-    for line in text.splitlines():
+    for line in _FOOTER.sub("", text).splitlines():
         title = line if _is_title(line) else title
-        if title not in titles and not line.startswith(_FOOTER):
+        if title not in titles:
             kept.append(line)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept))
 
