@@ -6,7 +6,6 @@ from itertools import repeat
 
 import pytest
 
-from phenoscale.config import parse_config
 from phenoscale.errors import UserError
 from phenoscale.inference.config import EmbedConfig
 from phenoscale.inference.engines import ENGINES, find_engine
@@ -131,12 +130,18 @@ def test_what_a_plate_is_asked_for_by_depends_on_all_that_decides_its_bytes_and_
     assert len({plain[first], *(other[first] for other in others)}) == 1 + len(others)
 
 
-@pytest.mark.parametrize("shard", ["3/3", "1/0"])
-def test_a_shard_that_there_is_not_is_refused(shard):
-    with pytest.raises(UserError, match="i of i/n is one of 0 to n - 1"):
-        parse_config(EmbedConfig, {"shard": shard}, source="flags")
-
-
 def test_an_unknown_engine_is_refused_with_those_that_there_are():
     with pytest.raises(UserError, match="no engine 'dask2'; set engine to one of in_process"):
         find_engine("dask2")
+
+
+@pytest.mark.parametrize("shard", ["x", "3", "1/", "/2", "2/2", "0/0", "-1/2", "1/2/3"])
+def test_a_shard_that_is_none_is_refused_with_the_rule(shard):
+    with pytest.raises(UserError, match=r"shard is .* but must be i/n"):
+        EmbedConfig(shard=shard)
+
+
+def test_an_engine_that_is_not_there_is_refused_before_anything_is_begun(place, tmp_path):
+    with pytest.raises(UserError, match=r"there is no engine 'ray'; set engine to one of in_process"):
+        embed(place, tmp_path, engine="ray")
+    assert not (tmp_path / "embed").exists()

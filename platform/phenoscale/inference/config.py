@@ -56,7 +56,6 @@ class EmbedConfig(Config):
     engine: str = runtime("in_process", help="what embeds the plates; in_process: this process, one by one")
     shard: str = runtime(
         "",
-        pattern=r"^(\d+/\d+)?$",
         help="i/n, i from 0 to n - 1: embed every n-th plate only, in n processes anywhere; then the same "
         "command without it finds all plates there",
     )
@@ -75,8 +74,11 @@ class EmbedConfig(Config):
     @model_validator(mode="after")
     def _a_share(self) -> EmbedConfig:
         number, _, count = (self.shard or "0/1").partition("/")
-        if int(number) >= int(count):
-            raise UserError(f"shard is {self.shard!r}, but i of i/n is one of 0 to n - 1; correct it")
+        if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+            raise UserError(
+                f"shard is {self.shard!r}, but must be i/n, two whole numbers with i from 0 to n - 1; the "
+                "first of three is 0/3"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Any
 from phenoscale.config import require
 from phenoscale.inference.channels import embedding_length
 from phenoscale.inference.config import EmbedConfig
-from phenoscale.inference.engines import find_engine
+from phenoscale.inference.engines import Engine, find_engine
 from phenoscale.inference.job import EmbedJob, OpenJob, open_job
 from phenoscale.logs import get_logger, key_values
 from phenoscale.schema.encoders import encoder_folder
@@ -25,28 +25,28 @@ def run_embed(config: EmbedConfig, *, observe: Observer = ignore) -> StageResult
     command without it finds all there, and commits.
     """
     encoder = encoder_folder(require(config, "encoder", verb="embed"))
+    engine = find_engine(config.engine)
     if not config.stores:
         require(config, "manifest", verb="embed")
 
     def build(output: Output) -> Mapping[str, Any]:
-        return _build(output, config=config, observe=observe)
+        return _build(output, config=config, engine=engine, observe=observe)
 
     inputs: InputPaths = {"encoder": encoder, "manifest": config.manifest, "stores": config.stores}
     run = run_share if config.shard else run_stage
     return run("embed", entry=__name__, config=config, inputs=inputs, build=build)
 
 
-def _build(output: Output, *, config: EmbedConfig, observe: Observer) -> Mapping[str, Any]:
-    engine = find_engine(config.engine)
+def _build(output: Output, *, config: EmbedConfig, engine: Engine, observe: Observer) -> Mapping[str, Any]:
     opened = open_job(config)
     shards = opened.shards
-    found = [shard for shard in shards if output.has(shard.part)]
+    found = {shard for shard in shards if output.has(shard.part)}
     mine = [shard for shard in shards[config.share] if shard not in found]
-    adopted = [
+    adopted = {
         shard
         for shard in mine
         if output.adopt(shard.part, request=opened.request(shard, sources_digest=output.sources_digest))
-    ]
+    }
     waiting = [shard for shard in mine if shard not in adopted]
     num_done = len(found) + len(adopted)
     if num_done:
